@@ -11,16 +11,16 @@ def get_config() -> ml_collections.ConfigDict:
     config = ml_collections.ConfigDict()
     config.reference = 720
     config.frame = 720
-    config.dry = 0.1
+    config.dry = 0.08
     # Beads, drops, blobs.
     config.cell = (18, 40, 104)
     config.radius = ((2.5, 7.0), (6.0, 17.0), (16.0, 44.0))
     config.skew = 1.0
     config.presence = (0.6, 0.8, 0.7)
-    config.density = ((0.1, 0.7), (0.1, 0.8), (0.1, 0.9))
+    config.density = ((0.1, 0.9), (0.1, 0.9), (0.2, 1.0))
     config.unevenness = (0.2, 1.0)
     config.patch = 160
-    config.closeness = (0.6, 1.0)
+    config.closeness = (0.7, 1.0)
     config.elongation = (0.9, 1.3)
     config.irregularity = (0.02, 0.1)
     config.trail = (0.1, 0.8)
@@ -41,7 +41,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.highlight = (0.0, 2.0)
     config.highlight_size = (0.05, 0.12)
     config.highlight_tilt = (-0.5, 0.6)
-    config.defocus = (1.0, 20.0)
+    config.defocus = (1.5, 22.0)
     config.softness = 0.25
     config.veil = (0.0, 0.1)
     config.veil_reach = 40.0
