@@ -1,0 +1,127 @@
+"""The losses, with the symbols of the paper: pure functions of network outputs.
+
+Pictures are RGB, nominally in [0, 1]. Every loss is a mean over the batch, so that the
+mean over equal shards is the loss of the whole.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+
+@dataclasses.dataclass(frozen=True)
+class Objective:
+    """Weights and choices of L_G and L_D. The values of the paper are the defaults.
+
+    Attributes:
+      attention: weight of L_ATT.
+      attention_decay: theta of L_ATT (0.8; the authors' older scripts have 0.6).
+      multiscale: lambda of L_M, for 1/4, 1/2 and full size.
+      multiscale_norm: 'l2' (the paper's squared error) or 'l1'.
+      perceptual: weight of L_P; 0 leaves VGG out altogether.
+      adversarial: weight of L_GAN; 0 leaves the discriminator out altogether.
+      adversarial_loss: 'minimax', log(1 - D(O)), or 'non_saturating', -log D(O).
+      map: gamma, weight of the discriminator's map loss.
+      map_target: what the map of a generated picture shall be: 'attention' (A_N) or
+        'mask' (M, for generators without attention).
+    """
+
+    attention: float = 1.0
+    attention_decay: float = 0.8
+    multiscale: tuple[float, float, float] = (0.6, 0.8, 1.0)
+    multiscale_norm: str = "l2"
+    perceptual: float = 1.0
+    adversarial: float = 0.01
+    adversarial_loss: str = "minimax"
+    map: float = 0.05
+    map_target: str = "attention"
+
+    def __post_init__(self) -> None:
+        """Refuses a choice that does not exist."""
+        for name, choices in (
+            ("adversarial_loss", ("minimax", "non_saturating")),
+            ("map_target", ("attention", "mask")),
+            ("multiscale_norm", ("l1", "l2")),
+        ):
+            if getattr(self, name) not in choices:
+                raise ValueError(
+                    f"loss.{name} must be one of {choices}, not {getattr(self, name)!r}"
+                )
+
+
+def attention_loss(maps: jax.Array, mask: jax.Array, decay: float) -> jax.Array:
+    """L_ATT = sum_t theta^(N-t) MSE(A_t, M), equation 4.
+
+    Args:
+      maps: A_1 to A_N, [N, B, H, W, 1].
+      mask: M, [B, H, W, 1], 1 where there is a drop.
+      decay: theta.
+    """
+    errors = jnp.mean((maps - mask) ** 2, axis=(1, 2, 3, 4))
+    exponents = jnp.arange(maps.shape[0] - 1, -1, -1)
+    return jnp.sum(decay**exponents * errors)
+
+
+def multiscale_loss(
+    scales: Sequence[jax.Array],
+    clean: jax.Array,
+    weights: Sequence[float],
+    norm: str = "l2",
+) -> jax.Array:
+    """L_M = sum_i lambda_i MSE(S_i, T_i), equation 5.
+
+    T_i is the mean of `clean` over the pixels that one pixel of S_i stands for.
+
+    Args:
+      scales: pictures at 1/4, 1/2 and full size, smallest first.
+      clean: [B, H, W, 3].
+      weights: lambda, in the same order.
+      norm: 'l2' for the squared error, 'l1' for the absolute one.
+    """
+    error = jnp.square if norm == "l2" else jnp.abs
+    loss = jnp.zeros(())
+    for scale, weight in zip(scales, weights, strict=True):
+        factor = clean.shape[1] // scale.shape[1]
+        target = nn.avg_pool(clean, (factor, factor), (factor, factor))
+        loss += weight * jnp.mean(error(scale - target))
+    return loss
+
+
+def perceptual_loss(
+    output: Mapping[str, jax.Array], target: Mapping[str, jax.Array], scale: float
+) -> jax.Array:
+    """L_P = MSE(VGG(O), VGG(T)), equation 6, averaged over the layers.
+
+    Args:
+      output: features of O by layer.
+      target: features of T by layer.
+      scale: factor on the features (`VGG16.feature_scale`).
+    """
+    errors = [jnp.mean((output[k] - target[k]) ** 2) for k in output]
+    return scale**2 * jnp.mean(jnp.stack(errors))
+
+
+def adversarial_loss(fake_logits: jax.Array, kind: str) -> jax.Array:
+    """L_GAN of the generator: log(1 - D(O)), or the non-saturating -log D(O)."""
+    if kind == "minimax":
+        return jnp.mean(jax.nn.log_sigmoid(-fake_logits))
+    return -jnp.mean(jax.nn.log_sigmoid(fake_logits))
+
+
+def discriminator_losses(
+    real_logits: jax.Array, fake_logits: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """-log D(R) and -log(1 - D(O)), the two terms of equation 8; logits [B]."""
+    real = -jnp.mean(jax.nn.log_sigmoid(real_logits))
+    fake = -jnp.mean(jax.nn.log_sigmoid(-fake_logits))
+    return real, fake
+
+
+def map_loss(
+    real_map: jax.Array, fake_map: jax.Array, attention: jax.Array
+) -> jax.Array:
+    """MSE(map(O), A_N) + MSE(map(R), 0), equation 9; all [B, H, W, 1]."""
+    return jnp.mean((fake_map - attention) ** 2) + jnp.mean(real_map**2)

@@ -1,0 +1,140 @@
+"""Generator and discriminator TrainStates, and the generator's moving average."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+from flax.training.train_state import TrainState
+
+from raindrop.models.discriminator import Discriminator
+from raindrop.models.generator import Generator
+
+
+@flax.struct.dataclass
+class GANState:
+    """Everything that training changes."""
+
+    generator: TrainState
+    discriminator: TrainState
+    ema: Any  # moving average of the generator's parameters, a tree like them
+
+    @property
+    def step(self) -> jax.Array:
+        """Steps taken."""
+        return self.generator.step
+
+
+def make_schedule(
+    learning_rate: float, schedule: str, num_steps: int, warmup_steps: int, end: float
+) -> optax.Schedule:
+    """The learning rate as a function of the step.
+
+    Args:
+      learning_rate: the highest value.
+      schedule: 'constant', 'cosine' or 'linear'.
+      num_steps: at which the decay has ended.
+      warmup_steps: of linear rise from zero.
+      end: last value as a share of the highest.
+
+    Raises:
+      ValueError: an unknown schedule.
+    """
+    decay_steps = max(num_steps - warmup_steps, 1)
+    if schedule == "constant":
+        decay = optax.constant_schedule(learning_rate)
+    elif schedule == "cosine":
+        decay = optax.cosine_decay_schedule(learning_rate, decay_steps, end)
+    elif schedule == "linear":
+        decay = optax.linear_schedule(learning_rate, end * learning_rate, decay_steps)
+    else:
+        raise ValueError(
+            "optimizer.schedule must be 'constant', 'cosine' or 'linear', "
+            f"not {schedule!r}"
+        )
+    if warmup_steps == 0:
+        return decay
+    warmup = optax.linear_schedule(0.0, learning_rate, warmup_steps)
+    return optax.join_schedules([warmup, decay], [warmup_steps])
+
+
+def make_optimizer(
+    schedule: optax.Schedule, b1: float, b2: float, clip_norm: float
+) -> optax.GradientTransformation:
+    """Adam, after clipping to a global norm where `clip_norm` is above zero."""
+    adam = optax.adam(schedule, b1=b1, b2=b2)
+    if clip_norm <= 0:
+        return adam
+    return optax.chain(optax.clip_by_global_norm(clip_norm), adam)
+
+
+def make_optimizers(
+    config: Mapping[str, Any], num_steps: int
+) -> tuple[dict[str, optax.GradientTransformation], dict[str, optax.Schedule]]:
+    """Optimizers and schedules of both networks from the `optimizer` group.
+
+    Returns:
+      Two mappings with the keys 'generator' and 'discriminator'.
+    """
+    rates = {
+        "generator": config["learning_rate"],
+        "discriminator": config["discriminator_learning_rate"],
+    }
+    schedules = {
+        name: make_schedule(
+            rate,
+            config["schedule"],
+            num_steps,
+            config["warmup_steps"],
+            config["end_learning_rate"],
+        )
+        for name, rate in rates.items()
+    }
+    optimizers = {
+        name: make_optimizer(s, config["b1"], config["b2"], config["clip_norm"])
+        for name, s in schedules.items()
+    }
+    return optimizers, schedules
+
+
+def create(
+    key: jax.Array,
+    generator: Generator,
+    discriminator: Discriminator,
+    optimizers: Mapping[str, optax.GradientTransformation],
+    crop_size: int,
+    generator_params: Any | None = None,
+) -> GANState:
+    """A fresh state.
+
+    Args:
+      key: all initial values follow from it.
+      generator: any size will do.
+      discriminator: made for `crop_size`.
+      optimizers: 'generator' and 'discriminator'.
+      crop_size: side of the training crops.
+      generator_params: start from these in place of random ones.
+    """
+    generator_key, discriminator_key = jax.random.split(key)
+    if generator_params is None:
+        # The parameters depend on no size: the smallest picture compiles fastest.
+        tiny = jnp.zeros((1, 8, 8, 3))
+        generator_params = jax.jit(generator.init)(generator_key, tiny)["params"]
+    crop = jnp.zeros((1, crop_size, crop_size, 3))
+    discriminator_params = jax.jit(discriminator.init)(discriminator_key, crop)
+    return GANState(
+        generator=TrainState.create(
+            apply_fn=generator.apply,
+            params=generator_params,
+            tx=optimizers["generator"],
+        ),
+        discriminator=TrainState.create(
+            apply_fn=discriminator.apply,
+            params=discriminator_params["params"],
+            tx=optimizers["discriminator"],
+        ),
+        # A copy: the step donates its state, and no buffer can be donated twice.
+        ema=jax.tree.map(jnp.copy, generator_params),
+    )

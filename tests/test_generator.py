@@ -1,0 +1,95 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from raindrop.models import generator
+from raindrop.weights import release
+
+FIELDS = {"attention": {}, "autoencoder": {"dilations": (2, 4, 8, 16)}}
+
+
+def count(tree):
+    return sum(x.size for x in jax.tree.leaves(tree))
+
+
+@pytest.mark.parametrize("size", [(8, 12), (20, 16)])
+def test_shapes_and_parameters(size):
+    net = generator.from_fields(FIELDS)
+    image = jax.ShapeDtypeStruct((2, *size, 3), jnp.float32)
+    output, variables = jax.eval_shape(net.init_with_output, jax.random.key(0), image)
+    assert count(variables["params"]) == 6_244_362
+    assert count(variables["params"]["attention"]) == 167_809
+    h, w = size
+    assert output.image.shape == (2, h, w, 3)
+    assert output.half.shape == (2, h // 2, w // 2, 3)
+    assert output.quarter.shape == (2, h // 4, w // 4, 3)
+    assert output.attention.shape == (4, 2, h, w, 1)
+
+
+def test_unrolled_scan_and_remat_change_nothing():
+    image = jax.random.uniform(jax.random.key(1), (1, 8, 8, 3))
+    outputs = []
+    for options in ({"unroll": True}, {"unroll": False, "remat": True}):
+        net = generator.from_fields({**FIELDS, "attention": options})
+        variables = net.init(jax.random.key(0), image)
+        outputs.append(net.apply(variables, image).image)
+    np.testing.assert_allclose(*outputs, atol=1e-6)
+
+
+def test_colour_order_and_range_are_inside():
+    """A BGR network on [-1, 1] sees exactly that, and gives back RGB in [0, 1]."""
+    image = jax.random.uniform(jax.random.key(1), (1, 8, 8, 3))
+    plain = generator.from_fields(FIELDS)
+    variables = plain.init(jax.random.key(0), image)
+    other = generator.from_fields({**FIELDS, "bgr": True, "signed": True})
+    seen = plain.apply(variables, 2 * image[..., ::-1] - 1)
+    given = other.apply(variables, image)
+    np.testing.assert_allclose(
+        given.image, (seen.image[..., ::-1] + 1) / 2, rtol=1e-5, atol=1e-6
+    )
+
+
+def test_residual_of_zero_is_the_input():
+    net = generator.from_fields({**FIELDS, "residual": True})
+    image = jax.random.uniform(jax.random.key(1), (1, 8, 8, 3))
+    variables = jax.tree.map(jnp.zeros_like, net.init(jax.random.key(0), image))
+    np.testing.assert_array_equal(net.apply(variables, image).image, image)
+
+
+def test_bfloat16_computes_close_and_keeps_float32_parameters():
+    image = jax.random.uniform(jax.random.key(1), (1, 16, 16, 3))
+    full = generator.from_fields(FIELDS)
+    variables = full.init(jax.random.key(0), image)
+    half = generator.from_fields(FIELDS, dtype=jnp.bfloat16)
+    assert all(x.dtype == jnp.float32 for x in jax.tree.leaves(variables))
+    a, b = full.apply(variables, image).image, half.apply(variables, image).image
+    assert b.dtype == jnp.float32
+    assert 0 < jnp.abs(a - b).max() < 0.05 * jnp.abs(a).max()
+
+
+def test_refuses_sizes_that_are_no_multiple_of_four():
+    net = generator.from_fields(FIELDS)
+    with pytest.raises(ValueError, match="multiples of four"):
+        jax.eval_shape(net.init, jax.random.key(0), jnp.zeros((1, 8, 10, 3)))
+
+
+def test_agrees_with_pytorch():
+    torch = pytest.importorskip("torch")
+    from torch_twins import Generator
+
+    torch.manual_seed(0)
+    twin = Generator()
+    image = np.random.default_rng(0).uniform(size=(2, 24, 36, 3)).astype("float32")
+    with torch.no_grad():
+        maps, *scales = twin(torch.from_numpy(image.transpose(0, 3, 1, 2)))
+    params = release.to_flax({k: v.numpy() for k, v in twin.state_dict().items()})
+    output = generator.from_fields(FIELDS).apply({"params": params}, image)
+
+    def nhwc(x):
+        return x.numpy().transpose(0, 2, 3, 1)
+
+    for ours, theirs in zip(output.attention, maps, strict=True):
+        np.testing.assert_allclose(ours, nhwc(theirs), atol=1e-5)
+    for ours, theirs in zip(output.scales, scales, strict=True):
+        np.testing.assert_allclose(ours, nhwc(theirs), atol=1e-5)
