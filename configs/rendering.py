@@ -13,16 +13,16 @@ def get_config() -> ml_collections.ConfigDict:
     config.frame = 720
     config.dry = 0.08
     # Beads, drops, blobs.
-    config.cell = (18, 40, 104)
+    config.cell = (12, 30, 76)
     config.radius = ((2.5, 7.0), (6.0, 17.0), (16.0, 44.0))
-    config.skew = 1.0
-    config.presence = (0.6, 0.8, 0.7)
-    config.density = ((0.1, 0.9), (0.1, 0.9), (0.2, 1.0))
+    config.skew = 0.8
+    config.presence = (0.5, 0.7, 0.75)
+    config.density = ((0.05, 0.7), (0.05, 0.6), (0.1, 0.8))
     config.unevenness = (0.2, 1.0)
     config.patch = 160
     config.closeness = (0.7, 1.0)
-    config.elongation = (0.9, 1.3)
-    config.irregularity = (0.02, 0.1)
+    config.elongation = (0.9, 1.2)
+    config.irregularity = (0.01, 0.06)
     config.trail = (0.1, 0.8)
     config.trailing = (0.0, 0.3)
     config.taper = 0.6
@@ -41,10 +41,10 @@ def get_config() -> ml_collections.ConfigDict:
     config.highlight = (0.0, 2.0)
     config.highlight_size = (0.05, 0.12)
     config.highlight_tilt = (-0.5, 0.6)
-    config.defocus = (1.5, 22.0)
+    config.defocus = (2.0, 26.0)
     config.softness = 0.25
-    config.veil = (0.0, 0.1)
-    config.veil_reach = 40.0
+    config.veil = (0.0, 0.25)
+    config.veil_reach = 50.0
     config.exposure = (-0.1, 0.1)
     config.noise = (0.0, 0.01)
     config.mask_rule = "geometry"

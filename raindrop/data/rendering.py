@@ -199,12 +199,13 @@ def _metaballs(
     present = table[0] < density[at_rows][:, at_columns]
     ratio = radius[1] / radius[0]
     reach = radius[0] * ratio ** (table[1] ** settings.skew) * settings.support
-    reach = jnp.where(present, reach, 0)
     low, high = settings.elongation
     stretch = low + (high - low) * table[2]
     low, high = settings.trail
     trail = jnp.where(table[3] < drawn["trailing"], low + (high - low) * table[4], 0)
     trail = jnp.maximum(trail * (cell * (1 - 2 * drawn["irregularity"]) - reach), 1e-3)
+    # An absent drop reaches nowhere.
+    inverse = jnp.where(present, reach**-2, 1e12)
     offset_y, offset_x = table[5] * cell, table[6] * cell
 
     warp = _smooth_noise(warp_key, (rows * cell, columns * cell, 2), max(cell // 3, 2))
@@ -213,25 +214,30 @@ def _metaballs(
     y = within[None, :, None, None] + warp[..., 0]
     x = within[None, None, None, :] + warp[..., 1]
 
-    value = fall_x = fall_y = jnp.zeros((rows, cell, columns, cell))
-    for i in range(3):
-        for j in range(3):
+    drops = jnp.stack([offset_y, offset_x, trail, stretch, inverse])
 
-            def of(array: jax.Array, i: int = i, j: int = j) -> jax.Array:
-                return array[i : i + rows, None, j : j + columns, None]
+    def add(near: int, sums: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
+        """Adds the drops of one of the nine cells around each pixel's."""
+        i, j = near // 3, near % 3
+        one = jax.lax.dynamic_slice(drops, (0, i, j), (drops.shape[0], rows, columns))
+        at_y, at_x, length, stretch, inverse = one[:, :, None, :, None]
+        down = (y - (i - 1) * cell - at_y) / stretch
+        right = x - (j - 1) * cell - at_x
+        along = jnp.clip(down, -length, 0)
+        down = down - along
+        narrowed = 1 + settings.taper * along / length
+        inverse = inverse / narrowed**2
+        w = jnp.maximum(1 - (down**2 + right**2) * inverse, 0)
+        value, fall_x, fall_y = sums
+        return (
+            value + w**2,
+            fall_x + w * right * inverse,
+            fall_y + w * down * inverse,
+        )
 
-            down = (y - (i - 1) * cell - of(offset_y)) / of(stretch)
-            right = x - (j - 1) * cell - of(offset_x)
-            length = of(trail)
-            along = jnp.clip(down, -length, 0)
-            narrowed = 1 + settings.taper * along / length
-            inverse = 1 / jnp.maximum(of(reach) * narrowed, 1e-3) ** 2
-            down = down - along
-            w = jnp.maximum(1 - (down**2 + right**2) * inverse, 0)
-            w = jnp.where(of(reach) > 0, w, 0)
-            value += w**2
-            fall_x += w * right * inverse
-            fall_y += w * down * inverse
+    zeros = jnp.zeros((rows, cell, columns, cell))
+    # A loop rather than nine copies: it compiles in a fraction of the time.
+    value, fall_x, fall_y = jax.lax.fori_loop(0, 9, add, (zeros, zeros, zeros))
     field = jnp.stack([value, fall_x, fall_y], -1)
     field = field.reshape(rows * cell, columns * cell, 3)
     return field[: shape[0], : shape[1]]
