@@ -17,7 +17,7 @@ from absl import logging
 from raindrop.errors import UserError
 from raindrop.models import vgg
 from raindrop.models.layers import Dtype
-from raindrop.weights import release, torch_file
+from raindrop.weights import layout, torch_file
 
 _FILE = "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5"
 _URL = f"https://storage.googleapis.com/tensorflow/keras-applications/vgg16/{_FILE}"
@@ -127,7 +127,7 @@ def _fetch(path: Path) -> None:
         raise UserError(
             f"no ImageNet weights for VGG-16: there is no {path}, and {_URL} is out of "
             "reach; download that file and put it there, or name another with "
-            "--config.loss.vgg_weights=FILE (.h5, torchvision's .pth, .npz)"
+            "--config.vgg.weights=FILE (.h5, torchvision's .pth, .npz)"
         ) from error
     finally:
         socket.setdefaulttimeout(timeout)
@@ -205,7 +205,7 @@ def _standard(
                         f"{path} has a VGG, but not VGG-16 without batch norm "
                         f"(features.{index}.weight has the shape {kernel.shape})"
                     )
-                tensors[name, "kernel"] = release.conv_kernel(kernel)
+                tensors[name, "kernel"] = kernel.transpose(layout.OIHW)
                 tensors[name, "bias"] = arrays.get(f"features.{index}.bias")
         return tensors, vgg.TORCHVISION
     for pattern, normalization in (
