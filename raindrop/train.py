@@ -144,7 +144,7 @@ def train_and_evaluate(config: Any, workdir: str | Path) -> GANState:
 
     workdir = Path(workdir)
     training = config.training
-    pairs = list(pipeline.evaluation_pairs(config))
+    pairs = list(pipeline.validation_pairs(config))
     networks, vgg_params, vgg_source = make_networks(config)
     state, schedules = make_state(config, networks)
     with checkpoints.Checkpoints(workdir) as saved:
@@ -203,7 +203,7 @@ def _evaluate(
     """Scores the moving average, and writes a panel of the first pair."""
     fields = config.model.generator.to_dict()
     derainer = Derainer(LoadedGenerator(fields, jax.device_get(state.ema), "training"))
-    evaluation = evaluate.evaluate(lambda image: derainer.run(image)[0], pairs)
+    evaluation = evaluate.evaluate(derainer.run, pairs)
     scalars = {
         f"{measure}_{protocol}": means["output"][measure]
         for protocol, means in evaluation["protocols"].items()
