@@ -149,6 +149,13 @@ class Checkpoints:
             ) from None
 
 
+def latest_step(workdir: str | Path) -> int | None:
+    """The newest step saved in a work directory, which need not exist."""
+    folder = Path(workdir) / FOLDER
+    steps = [int(p.name) for p in folder.glob("*") if p.name.isdigit()]
+    return max(steps, default=None)
+
+
 def is_run(path: str | Path) -> bool:
     """Whether `path` is a work directory, or one of its steps."""
     path = Path(path)

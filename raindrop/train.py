@@ -144,15 +144,16 @@ def train_and_evaluate(config: Any, workdir: str | Path) -> GANState:
 
     workdir = Path(workdir)
     training = config.training
-    pairs = list(pipeline.evaluation_pairs(config))
+    # What can go wrong cheaply comes first, before anything is compiled or written.
+    first_step = checkpoints.latest_step(workdir) or 0
+    batches = pipeline.batches(config, first_step)
     networks, vgg_params, vgg_source = make_networks(config)
     state, schedules = make_state(config, networks)
+    pairs = list(pipeline.evaluation_pairs(config))
     with checkpoints.Checkpoints(workdir) as saved:
-        if saved.latest_step() is not None:
-            state = saved.restore(state)
-            _LOG.info("going on from step %d in %s", int(state.step), workdir)
-        first_step = int(state.step)
-        batches = pipeline.batches(config, first_step)
+        if first_step:
+            state = saved.restore(state, first_step)
+            _LOG.info("going on from step %d in %s", first_step, workdir)
         (workdir / "config.json").write_text(config.to_json_best_effort(indent=2))
         writer = writers.Several(
             writers.JsonLines(workdir / "metrics.jsonl", first_step),
