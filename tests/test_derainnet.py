@@ -8,6 +8,7 @@ import jax
 import numpy as np
 import pytest
 
+from configs import derainnet as config_derainnet
 from raindrop.errors import UserError
 from raindrop.models import generator
 from raindrop.weights import derainnet
@@ -113,6 +114,12 @@ def test_saved_model_agrees_with_the_published_graph(tmp_path):
     np.testing.assert_allclose(output.attention[:, 0], sigmoid, atol=1e-4)
     given = 2 * output.image[0, ..., ::-1] - 1
     np.testing.assert_allclose(given, expected["output"], atol=1e-4)
+
+
+def test_config_trains_the_saved_models_network():
+    config = config_derainnet.get_config()
+    net = generator.from_fields(config.model.generator)
+    assert net == generator.from_fields(derainnet.fields(4, 1, False))
 
 
 def test_checkpoint_of_300_variables_agrees_with_its_graph(checkpoint):

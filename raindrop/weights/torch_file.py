@@ -43,9 +43,8 @@ _WRAPPERS = ("params_ema", "state_dict", "model", "params", "generator", "net")
 class _Storage:
     """A run of numbers that tensors are views of; its bytes may come later."""
 
-    def __init__(self, dtype: np.dtype, size: int, offset: int = 0) -> None:
+    def __init__(self, dtype: np.dtype, offset: int = 0) -> None:
         self.dtype = dtype
-        self.size = size  # in elements
         self.offset = offset  # in elements, of a view into another storage
         self.root: _Storage = self
         self.data: bytes | None = None
@@ -73,7 +72,7 @@ class _Tensor:
             offset=(self.storage.offset + self.offset) * dtype.itemsize,
             strides=[s * dtype.itemsize for s in self.stride],
         )
-        if view.size > self.storage.size:  # strides of zero: a small file, huge arrays
+        if view.nbytes > len(data or b""):  # strides of zero: a small file, huge arrays
             raise pickle.UnpicklingError("a tensor larger than its storage")
         is_bfloat16 = dtype.type is ml_dtypes.bfloat16
         return np.array(view, np.float32 if is_bfloat16 else dtype.newbyteorder("="))
@@ -125,12 +124,12 @@ class _Unpickler(pickle.Unpickler):
             )
         if pid[0] != "storage" or not isinstance(pid[1], _StorageType):
             raise pickle.UnpicklingError(f"unknown persistent id {pid[0]!r}")
-        _, storage_type, key, _, size, *view = pid
-        root = self.storages.setdefault(str(key), _Storage(storage_type.dtype, size))
+        _, storage_type, key, _, _, *view = pid
+        root = self.storages.setdefault(str(key), _Storage(storage_type.dtype))
         if not view or view[0] is None:
             return root
-        _, offset, size = view[0]
-        storage = _Storage(storage_type.dtype, size, offset)
+        _, offset, _ = view[0]
+        storage = _Storage(storage_type.dtype, offset)
         storage.root = root
         return storage
 
