@@ -6,6 +6,7 @@ import sys
 
 # What TensorFlow, XLA and their libraries say at import is of no use to anyone here.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 
 from absl import flags

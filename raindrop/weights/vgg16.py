@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import logging
 import os
 import re
 import socket
@@ -12,7 +13,6 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from absl import logging
 
 from raindrop.errors import UserError
 from raindrop.models import vgg
@@ -20,6 +20,7 @@ from raindrop.models.layers import Dtype
 from raindrop.weights import layout, torch_file
 
 _FILE = "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5"
+_LOG = logging.getLogger(__name__)
 _URL = f"https://storage.googleapis.com/tensorflow/keras-applications/vgg16/{_FILE}"
 _MD5 = "6d6bbae143d832006294945121d1f1fc"
 _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
@@ -73,7 +74,7 @@ def load(
         try:
             return _imagenet(layers, dtype)
         except UserError as error:
-            logging.warning(
+            _LOG.warning(
                 "\n%s\nVGG-16 WITH RANDOM WEIGHTS: %s\n"
                 "The perceptual loss of this run is not the paper's.\n%s",
                 *("*" * 88, error, "*" * 88),
