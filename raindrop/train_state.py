@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+import flax.linen as nn
 import flax.struct
 import jax
 import jax.numpy as jnp
@@ -124,16 +125,19 @@ def create(
         generator_params = jax.jit(generator.init)(generator_key, tiny)["params"]
     crop = jnp.zeros((1, crop_size, crop_size, 3))
     discriminator_params = jax.jit(discriminator.init)(discriminator_key, crop)
+
+    def make(name: str, network: nn.Module, params: Any) -> TrainState:
+        made = TrainState.create(
+            apply_fn=network.apply, params=params, tx=optimizers[name]
+        )
+        # Flax starts at a Python 0, of another type than what the step gives back: the
+        # second call would compile once more.
+        return made.replace(step=jnp.zeros((), jnp.int32))
+
     return GANState(
-        generator=TrainState.create(
-            apply_fn=generator.apply,
-            params=generator_params,
-            tx=optimizers["generator"],
-        ),
-        discriminator=TrainState.create(
-            apply_fn=discriminator.apply,
-            params=discriminator_params["params"],
-            tx=optimizers["discriminator"],
+        generator=make("generator", generator, generator_params),
+        discriminator=make(
+            "discriminator", discriminator, discriminator_params["params"]
         ),
         # A copy: the step donates its state, and no buffer can be donated twice.
         ema=jax.tree.map(jnp.copy, generator_params),

@@ -1,5 +1,7 @@
 """The released networks in PyTorch, to hold ours against; written from design.md."""
 
+import itertools
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -81,7 +83,7 @@ class Discriminator(nn.Module):
         super().__init__()
         widths = (3, 8, 16, 32, 64, 128, 128)
         self.convs = nn.Sequential(
-            *[conv_relu(i, o, 5) for i, o in zip(widths, widths[1:], strict=False)]
+            *[conv_relu(i, o, 5) for i, o in itertools.pairwise(widths)]
         )
         self.map = nn.Conv2d(128, 1, 5, 1, 2)
         self.strided = nn.Sequential(

@@ -22,20 +22,26 @@ class AttentionStep(nn.Module):
       channels: of all features and states.
       num_blocks: residual blocks.
       block_kernel_size: kernel of the residual blocks.
+      chain_sums: whether a block works on the sum that the block before gave, as
+        residual blocks do. Without, it works on that block's convolutions alone, and
+        the sums only add up beside the chain.
       recurrent_hidden: whether the gates see the hidden state of the step before.
       sigmoid_map: whether the map passes a sigmoid; linear in the release.
       negative_slope: of the (leaky) ReLU.
-      use_bias: of every convolution.
+      use_bias: of the first convolution and the residual blocks.
+      lstm_bias: of the gates and the map.
       dtype: of the computation.
     """
 
     channels: int = 32
     num_blocks: int = 5
     block_kernel_size: int = 3
+    chain_sums: bool = True
     recurrent_hidden: bool = True
     sigmoid_map: bool = False
     negative_slope: float = 0.0
     use_bias: bool = True
+    lstm_bias: bool = True
     dtype: Dtype = jnp.float32
 
     @nn.compact
@@ -44,24 +50,24 @@ class AttentionStep(nn.Module):
         cell, hidden, attention = carry
         act = activation(self.negative_slope)
         conv = partial(layers.conv, use_bias=self.use_bias, dtype=self.dtype)
-
         block_conv = partial(conv, self.channels, self.block_kernel_size)
+        lstm_conv = partial(layers.conv, use_bias=self.lstm_bias, dtype=self.dtype)
 
         x = jnp.concatenate([image, attention], axis=-1)
-        x = act(conv(self.channels, name="input")(x))
+        x = y = act(conv(self.channels, name="input")(x))
         for i in range(1, self.num_blocks + 1):
-            y = act(block_conv(name=f"block{i}_conv1")(x))
+            y = act(block_conv(name=f"block{i}_conv1")(x if self.chain_sums else y))
             y = act(block_conv(name=f"block{i}_conv2")(y))
             x = act(x + y)
 
         if self.recurrent_hidden:
             x = jnp.concatenate([x, hidden], axis=-1)
         # One convolution for the four gates: same parameters, a wider matrix product.
-        gates = conv(4 * self.channels, name="gates")(x)
+        gates = lstm_conv(4 * self.channels, name="gates")(x)
         i, f, g, o = jnp.split(gates, 4, axis=-1)
         cell = nn.sigmoid(f) * cell + nn.sigmoid(i) * jnp.tanh(g)
         hidden = nn.sigmoid(o) * jnp.tanh(cell)
-        attention = conv(1, name="map")(hidden)
+        attention = lstm_conv(1, name="map")(hidden)
         if self.sigmoid_map:
             attention = nn.sigmoid(attention)
         return (cell, hidden, attention), attention
@@ -85,11 +91,13 @@ class AttentiveRecurrentNetwork(nn.Module):
     channels: int = 32
     num_blocks: int = 5
     block_kernel_size: int = 3
+    chain_sums: bool = True
     share_steps: bool = True
     recurrent_hidden: bool = True
     sigmoid_map: bool = False
     negative_slope: float = 0.0
     use_bias: bool = True
+    lstm_bias: bool = True
     unroll: bool = True
     remat: bool = False
     dtype: Dtype = jnp.float32
@@ -118,10 +126,12 @@ class AttentiveRecurrentNetwork(nn.Module):
             channels=self.channels,
             num_blocks=self.num_blocks,
             block_kernel_size=self.block_kernel_size,
+            chain_sums=self.chain_sums,
             recurrent_hidden=self.recurrent_hidden,
             sigmoid_map=self.sigmoid_map,
             negative_slope=self.negative_slope,
             use_bias=self.use_bias,
+            lstm_bias=self.lstm_bias,
             dtype=self.dtype,
             name="step",
         )((state, state, attention), image.astype(self.dtype))

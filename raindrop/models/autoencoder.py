@@ -18,6 +18,8 @@ class ContextualAutoencoder(nn.Module):
 
     Attributes:
       channels: width at full size; twice and four times that further down.
+      widen_at_conv4: the width doubles at conv4, the second of stride two, as released;
+        else one convolution later.
       dilations: of the 3x3 convolutions at 1/4 scale.
       attention_first: order in which image and map are concatenated.
       relu_heads: ReLU on the two small outputs, as released.
@@ -29,6 +31,7 @@ class ContextualAutoencoder(nn.Module):
     """
 
     channels: int = 64
+    widen_at_conv4: bool = True
     dilations: tuple[int, ...] = (2, 4, 8, 16)
     attention_first: bool = False
     relu_heads: bool = True
@@ -64,7 +67,8 @@ class ContextualAutoencoder(nn.Module):
         x = skip_full = act(conv(full, kernel_size=5, name="conv1")(x))
         x = act(conv(half, stride=2, name="conv2")(x))
         x = skip_half = act(conv(half, name="conv3")(x))
-        x = act(conv(quarter, stride=2, name="conv4")(x))
+        width = quarter if self.widen_at_conv4 else half
+        x = act(conv(width, stride=2, name="conv4")(x))
         x = act(conv(quarter, name="conv5")(x))
         x = act(conv(quarter, name="conv6")(x))
         for i, dilation in enumerate(self.dilations, start=1):

@@ -42,6 +42,8 @@ KERAS = Normalization(
 TORCHVISION = Normalization(
     mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), bgr=False
 )
+# The Caffe model with its first convolution turned to RGB (davidfrossard's .npz).
+FROSSARD = Normalization(mean=KERAS.mean[::-1], std=KERAS.std, bgr=False)
 
 
 class VGG16(nn.Module):

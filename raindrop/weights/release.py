@@ -1,10 +1,20 @@
 """The released generator's PyTorch weights (rui1996/DeRaindrop) as a Flax tree."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
-# Sequential(conv, ...) of the release -> path in our tree. The gates are apart.
+from raindrop.weights.layout import BIAS, IOHW, OIHW, Slot, assemble
+
+# The release works on what cv2.imread gives, over 255. The other fields are defaults.
+FIELDS = {
+    "attention": {"steps": 4},
+    "autoencoder": {"dilations": (2, 4, 8, 16)},
+    "bgr": True,
+}
+
+# Sequential(conv, ...) of the release -> path in our tree.
 _CONVS = {
     "det_conv0.0": "attention/step/input",
     **{
@@ -12,6 +22,8 @@ _CONVS = {
         for i in range(1, 6)
         for j in (1, 2)
     },
+    # The four gates are one convolution here.
+    **{f"conv_{gate}.0": "attention/step/gates" for gate in "ifgo"},
     "det_conv_mask.0": "attention/step/map",
     **{f"conv{i}.0": f"autoencoder/conv{i}" for i in range(1, 11)},
     **{f"diconv{i}.0": f"autoencoder/dilated{i}" for i in range(1, 5)},
@@ -21,45 +33,33 @@ _CONVS = {
     "outframe2.0": "autoencoder/output_half",
     "output.0": "autoencoder/output",
 }
-_GATES = ("conv_i.0", "conv_f.0", "conv_g.0", "conv_o.0")
-_GATES_PATH = "attention/step/gates"
 
 
-def conv_kernel(weight: np.ndarray) -> np.ndarray:
-    """Conv2d's OIHW to HWIO."""
-    return weight.transpose(2, 3, 1, 0)
+def _slots() -> dict[str, Slot]:
+    slots = {}
+    for name, path in _CONVS.items():
+        transposed = name.startswith("deconv")
+        slots[f"{name}.weight"] = Slot(
+            f"{path}/kernel", IOHW if transposed else OIHW, flip=transposed
+        )
+        slots[f"{name}.bias"] = Slot(f"{path}/bias", BIAS)
+    return slots
 
 
-def transposed_kernel(weight: np.ndarray) -> np.ndarray:
-    """ConvTranspose2d's IOHW to the HWIO of `nn.ConvTranspose`, which does not flip."""
-    return weight.transpose(2, 3, 0, 1)[::-1, ::-1]
+SLOTS = _slots()
 
 
-def to_flax(tensors: Mapping[str, np.ndarray]) -> dict:
+def to_flax(tensors: Mapping[str, np.ndarray], source: str = "the release") -> Any:
     """Generator parameters from the release's state dict.
 
     Args:
       tensors: arrays by name, such as 'det_conv0.0.weight'.
+      source: what to call the file in errors.
 
     Returns:
-      The tree that `Generator` of the default fields takes as 'params'.
+      The tree that the generator of `FIELDS` takes as 'params'.
 
     Raises:
-      KeyError: a tensor is missing.
+      UserError: a tensor is missing, is none of the network's, or has a wrong shape.
     """
-    tree: dict = {}
-
-    def put(path: str, kernel: np.ndarray, bias: np.ndarray) -> None:
-        *parents, leaf = path.split("/")
-        node = tree
-        for parent in parents:
-            node = node.setdefault(parent, {})
-        node[leaf] = {"kernel": np.ascontiguousarray(kernel), "bias": bias}
-
-    for name, path in _CONVS.items():
-        convert = transposed_kernel if name.startswith("deconv") else conv_kernel
-        put(path, convert(tensors[f"{name}.weight"]), tensors[f"{name}.bias"])
-    gates = [conv_kernel(tensors[f"{name}.weight"]) for name in _GATES]
-    biases = [tensors[f"{name}.bias"] for name in _GATES]
-    put(_GATES_PATH, np.concatenate(gates, -1), np.concatenate(biases))
-    return tree
+    return assemble(tensors, SLOTS, FIELDS, source)

@@ -1,0 +1,91 @@
+"""The full-size recipe, on raindrops rendered over photographs.
+
+Command:  python main.py --config=configs/default.py --workdir=runs/default
+          (--config.data.photos=FOLDER for photographs of your own)
+Hardware: one GPU of 24 GB or more; several are used as they come. It starts on a CPU
+          too, says how long a step takes there, and points to what suits a CPU.
+Result:   not trained yet on a GPU; no number is claimed.
+
+Every tunable number of a run is here; the other configs change what differs.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import rendering
+
+
+def get_config() -> ConfigDict:
+    """The configuration."""
+    config = ConfigDict()
+
+    config.data = ConfigDict()
+    config.data.name = "rendered"  # rendered | pairs | raindrop
+    # Of 'rendered': 'bundled' (a few that come with scikit-image) or a folder.
+    config.data.photos = "bundled"
+    config.data.dir = ""  # of 'pairs' and 'raindrop': where the pairs are
+    config.data.crop_size = 256
+    config.data.flip = True  # left and right, at random
+    config.data.cache_gib = 2.0  # of decoded photographs to keep in memory
+    config.data.rendering = rendering.get_config()
+
+    config.model = ConfigDict()
+    config.model.generator = ConfigDict()
+    config.model.generator.attention = ConfigDict()
+    config.model.generator.attention.steps = 4
+    config.model.generator.attention.channels = 32
+    config.model.generator.attention.num_blocks = 5
+    config.model.generator.autoencoder = ConfigDict()
+    config.model.generator.autoencoder.channels = 64
+    config.model.generator.autoencoder.dilations = (2, 4, 8, 16)
+    config.model.generator.autoencoder.relu_heads = True
+    config.model.generator.residual = False  # output = input + a correction
+    config.model.generator.bgr = False  # colour order inside the network
+    config.model.generator.signed = False  # [-1, 1] inside the network
+    config.model.discriminator = ConfigDict()
+    config.model.discriminator.channels = (8, 16, 32, 64, 128, 128)
+    config.model.discriminator.strided_channels = (64, 64, 32)
+    config.model.discriminator.dense = 1024
+    config.model.discriminator.attentive = True
+
+    config.loss = ConfigDict()
+    config.loss.attention = 1.0
+    config.loss.attention_decay = 0.8
+    config.loss.multiscale = (0.6, 0.8, 1.0)
+    config.loss.multiscale_norm = "l2"  # l2 | l1
+    config.loss.perceptual = 1.0
+    config.loss.adversarial = 0.01
+    config.loss.adversarial_loss = "non_saturating"  # minimax | non_saturating
+    config.loss.map = 0.05
+    config.loss.map_target = "attention"  # attention | mask
+
+    config.vgg = ConfigDict()
+    # auto | imagenet | random | a file (.h5, .npz, torchvision's .pth)
+    config.vgg.weights = "auto"
+    config.vgg.layers = ("relu1_1", "relu1_2", "relu2_1", "relu2_2")
+
+    config.optimizer = ConfigDict()
+    config.optimizer.learning_rate = 2e-4
+    config.optimizer.discriminator_learning_rate = 2e-4
+    config.optimizer.b1 = 0.5
+    config.optimizer.b2 = 0.999
+    config.optimizer.schedule = "cosine"  # constant | cosine | linear
+    config.optimizer.warmup_steps = 500
+    config.optimizer.end_learning_rate = 0.01  # as a share of the highest
+    config.optimizer.clip_norm = 1.0  # of all gradients of a network; 0: never
+
+    config.training = ConfigDict()
+    config.training.num_steps = 100_000
+    config.training.batch_size = 8  # of all devices together
+    config.training.seed = 0
+    config.training.precision = "float32"  # float32 | bfloat16
+    config.training.ema_decay = 0.999
+    config.training.log_every = 50
+    config.training.checkpoint_every = 1_000
+    config.training.evaluate_every = 2_000
+    config.training.weights = ""  # start the generator from these
+
+    config.eval = ConfigDict()
+    config.eval.num_images = 8  # held out of the photographs, at most a tenth of them
+    config.eval.seed = 1  # of the drops on them
+    config.eval.protocol = "release"  # whose PSNR finds the best checkpoint
+    return config

@@ -1,0 +1,25 @@
+r"""The paper's constants, on the Raindrop data set of Qian et al.
+
+Command:  python main.py --config=configs/paper.py --workdir=runs/paper \
+              --config.data.dir=FOLDER_OF_THE_DATA_SET
+Hardware: one GPU of 24 GB or more.
+Needs:    the data set, and ImageNet weights for VGG-16 (Keras fetches them once).
+Result:   the paper reports 31.57 dB and 0.9023 on test_a (protocol `release`). Not
+          run yet by this project: no number is claimed.
+
+Where the paper and the released network differ, the release wins. The paper gives no
+learning rate, batch or number of steps: those are the default's.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import default
+
+
+def get_config() -> ConfigDict:
+    """The configuration."""
+    config = default.get_config()
+    config.data.name = "raindrop"
+    config.loss.adversarial_loss = "minimax"  # equation 1
+    config.vgg.weights = "imagenet"
+    return config

@@ -1,0 +1,99 @@
+"""raindrop's command line: parses flags and calls one function. See the README."""
+
+import logging
+import os
+import sys
+
+# What TensorFlow, XLA and their libraries say at import is of no use to anyone here.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+
+from absl import flags
+from absl import logging as absl_logging
+from ml_collections import config_flags
+
+from raindrop.errors import UserError
+
+_MODES = ("train", "evaluate", "derain")
+
+CONFIG = config_flags.DEFINE_config_file(
+    "config", "configs/default.py", "The configuration; --config.GROUP.FIELD=VALUE."
+)
+MODE = flags.DEFINE_enum("mode", "train", _MODES, "What to do.")
+WORKDIR = flags.DEFINE_string(
+    "workdir", None, "Folder of the run; runs/NAME_OF_THE_CONFIG by default."
+)
+WEIGHTS = flags.DEFINE_string("weights", None, "A run, or one of its checkpoints.")
+INPUT = flags.DEFINE_string("input", None, "What to derain.")
+OUTPUT = flags.DEFINE_string("output", None, "Where evaluate and derain write.")
+
+
+def _workdir() -> str:
+    if WORKDIR.value:
+        return WORKDIR.value
+    path = config_flags.get_config_filename(flags.FLAGS["config"])
+    return os.path.join("runs", os.path.splitext(os.path.basename(path))[0])
+
+
+def _need(**values: str | None) -> None:
+    missing = [f"--{name}" for name, value in values.items() if not value]
+    if missing:
+        raise UserError(f"--mode={MODE.value} needs {' and '.join(missing)}")
+
+
+def _set_up_logging() -> None:
+    """Plain lines on stderr from raindrop; of the libraries, errors alone."""
+    absl_logging.set_verbosity(absl_logging.ERROR)
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    logger = logging.getLogger("raindrop")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+
+
+def _train() -> None:
+    from raindrop.train import train_and_evaluate
+
+    train_and_evaluate(CONFIG.value, _workdir())
+
+
+def _evaluate() -> None:
+    from raindrop import checkpoints, derain, evaluate
+    from raindrop.data import pipeline
+
+    weights = WEIGHTS.value or _workdir()
+    derainer = derain.Derainer(checkpoints.load_generator(weights))
+    pairs = pipeline.evaluation_pairs(CONFIG.value)
+    result = evaluate.evaluate(lambda image: derainer.run(image)[0], pairs)
+    print(evaluate.table(result))
+    for path in evaluate.write(result, OUTPUT.value or _workdir()):
+        print(path)
+
+
+def _derain() -> None:
+    from raindrop import checkpoints, derain
+
+    _need(weights=WEIGHTS.value, input=INPUT.value, output=OUTPUT.value)
+    derainer = derain.Derainer(checkpoints.load_generator(WEIGHTS.value))
+    derain.derain_file(derainer, INPUT.value, OUTPUT.value)
+    print(OUTPUT.value)
+
+
+def main(argv: list[str]) -> int:
+    """Runs the mode asked for; 0, or 2 after one line on what is wrong."""
+    try:
+        rest = flags.FLAGS(argv)[1:]
+        if rest:
+            raise UserError(f"unknown argument {rest[0]!r}; flags begin with --")
+        _set_up_logging()
+        {"train": _train, "evaluate": _evaluate, "derain": _derain}[MODE.value]()
+    except (UserError, flags.Error) as error:
+        print(f"raindrop: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))

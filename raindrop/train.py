@@ -1,0 +1,250 @@
+"""The training loop, in reading order: networks, state, step, data, loop."""
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from raindrop import checkpoints, evaluate, image_io, train_state, writers
+from raindrop.data.pairs import Pair
+from raindrop.derain import Derainer
+from raindrop.errors import UserError
+from raindrop.losses import Objective
+from raindrop.models import generator
+from raindrop.models.discriminator import Discriminator
+from raindrop.train_state import GANState
+from raindrop.train_step import Batch, Metrics, Networks, train_step
+from raindrop.weights import LoadedGenerator, vgg16
+
+_LOG = logging.getLogger(__name__)
+Step = Callable[[GANState, Any, Batch], tuple[GANState, Metrics]]
+_AXIS = "devices"
+_PRECISIONS = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+
+
+def make_networks(config: Any) -> tuple[Networks, Any, str]:
+    """The networks of a config.
+
+    Returns:
+      The networks, VGG's parameters (None without a perceptual loss), and where those
+      came from.
+
+    Raises:
+      UserError: a precision that does not exist, or VGG weights that are not there.
+    """
+    if config.training.precision not in _PRECISIONS:
+        raise UserError(
+            f"training.precision must be one of {', '.join(_PRECISIONS)}, "
+            f"not {config.training.precision!r}"
+        )
+    dtype = _PRECISIONS[config.training.precision]
+    vgg = None
+    if config.loss.perceptual > 0:
+        vgg = vgg16.load(
+            config.vgg.weights, config.vgg.layers, config.training.seed, dtype
+        )
+    networks = Networks(
+        generator=generator.from_fields(config.model.generator.to_dict(), dtype),
+        discriminator=Discriminator(**config.model.discriminator, dtype=dtype),
+        vgg=vgg.module if vgg else None,
+    )
+    return networks, vgg.params if vgg else None, vgg.source if vgg else "none"
+
+
+def make_state(config: Any, networks: Networks) -> tuple[GANState, dict[str, Any]]:
+    """A fresh state, and the learning rate schedules."""
+    optimizers, schedules = train_state.make_optimizers(
+        config.optimizer, config.training.num_steps
+    )
+    params = None
+    if config.training.weights:
+        loaded = checkpoints.load_generator(config.training.weights)
+        params = loaded.params
+    state = train_state.create(
+        jax.random.key(config.training.seed),
+        networks.generator,
+        networks.discriminator,
+        optimizers,
+        config.data.crop_size,
+        params,
+    )
+    return state, schedules
+
+
+def make_step(config: Any, networks: Networks, schedules: Any) -> Step:
+    """The pmapped step.
+
+    State and VGG go in and come out without a leading axis, the same on all devices;
+    the batch has one. Gradients and metrics are averaged inside, over the same axis.
+    """
+    step = partial(
+        train_step,
+        networks=networks,
+        objective=Objective(**config.loss),
+        schedules=schedules,
+        ema_decay=config.training.ema_decay,
+        axis_name=_AXIS,
+    )
+    return jax.pmap(
+        step, _AXIS, in_axes=(None, None, 0), out_axes=(None, None), donate_argnums=0
+    )
+
+
+def replicate(tree: Any) -> Any:
+    """A copy on every local device, placed as the pmapped step leaves its state.
+
+    Placed otherwise, the step would compile twice.
+    """
+    mesh = jax.sharding.Mesh(jax.local_devices(), (_AXIS,))
+    sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+    return jax.device_put(tree, sharding)
+
+
+def train_loop(
+    state: GANState,
+    step: Step,
+    vgg_params: Any,
+    batches: Iterator[Batch],
+    num_steps: int,
+    on_step: Callable[[int, GANState, Metrics], None],
+) -> GANState:
+    """Trains from the state's step to `num_steps`.
+
+    Args:
+      state: to go on from; donated.
+      step: of `make_step`.
+      vgg_params: for the step.
+      batches: device batches, the first one for the state's step.
+      num_steps: to end at.
+      on_step: called after every step with the number of steps done, the new state and
+        the metrics (on the device still).
+    """
+    for done in range(int(state.step) + 1, num_steps + 1):
+        state, metrics = step(state, vgg_params, next(batches))
+        on_step(done, state, metrics)
+    return state
+
+
+def train_and_evaluate(config: Any, workdir: str | Path) -> GANState:
+    """Trains in `workdir`, going on from its newest checkpoint if it has one.
+
+    Writes `config.json`, `metrics.jsonl`, TensorBoard's files, `checkpoints/`,
+    `pictures/` and, at the end, `evaluation.json` and `.csv`.
+
+    Raises:
+      UserError: see `make_networks`, `pipeline.batches` and `Checkpoints.restore`.
+    """
+    from raindrop.data import pipeline
+
+    workdir = Path(workdir)
+    training = config.training
+    pairs = list(pipeline.evaluation_pairs(config))
+    networks, vgg_params, vgg_source = make_networks(config)
+    state, schedules = make_state(config, networks)
+    with checkpoints.Checkpoints(workdir) as saved:
+        if saved.latest_step() is not None:
+            state = saved.restore(state)
+            _LOG.info("going on from step %d in %s", int(state.step), workdir)
+        first_step = int(state.step)
+        batches = pipeline.batches(config, first_step)
+        (workdir / "config.json").write_text(config.to_json_best_effort(indent=2))
+        writer = writers.Several(
+            writers.JsonLines(workdir / "metrics.jsonl", first_step),
+            writers.TensorBoard(workdir),
+        )
+        progress = writers.Progress(first_step, training.num_steps, training.batch_size)
+        step = make_step(config, networks, schedules)
+        pace = _Pace(progress, training.num_steps)
+
+        def on_step(done: int, state: GANState, metrics: Metrics) -> None:
+            last = done == training.num_steps
+            progress.update(done)
+            pace.step(done, metrics)
+            if done % training.log_every == 0 or last or done == first_step + 1:
+                scalars = {k: float(v) for k, v in metrics.items()}
+                scalars |= progress.report(done, scalars)
+                writer.write_scalars(done, scalars)
+            psnr = None
+            if done % training.evaluate_every == 0 or last:
+                evaluation = _evaluate(config, state, pairs, done, workdir, writer)
+                psnr = evaluation["protocols"][config.eval.protocol]["output"]["psnr"]
+                progress.say(f"step {done}\n{evaluate.table(evaluation)}")
+                evaluate.write(evaluation, workdir)
+                writer.flush()
+            if psnr is not None or done % training.checkpoint_every == 0:
+                saved.save(state, config, psnr, {"vgg": vgg_source})
+
+        state, vgg_params = replicate((state, vgg_params))
+        state = train_loop(
+            state, step, vgg_params, batches, training.num_steps, on_step
+        )
+        progress.close()
+        best = saved.best_step()
+    _LOG.info("checkpoints, the best of step %s: %s", best, workdir / "checkpoints")
+    for name in ("metrics.jsonl", "evaluation.json", "evaluation.csv", "pictures"):
+        _LOG.info("%s", workdir / name)
+    return state
+
+
+def _evaluate(
+    config: Any,
+    state: GANState,
+    pairs: list[Pair],
+    step: int,
+    workdir: Path,
+    writer: writers.MetricWriter,
+) -> evaluate.Evaluation:
+    """Scores the moving average, and writes a panel of the first pair."""
+    fields = config.model.generator.to_dict()
+    derainer = Derainer(LoadedGenerator(fields, jax.device_get(state.ema), "training"))
+    evaluation = evaluate.evaluate(lambda image: derainer.run(image)[0], pairs)
+    scalars = {
+        f"{measure}_{protocol}": means["output"][measure]
+        for protocol, means in evaluation["protocols"].items()
+        for measure in ("psnr", "ssim")
+    }
+    writer.write_scalars(step, scalars)
+    output, attention = derainer.run(pairs[0].rainy)
+    picture = panel(pairs[0], output, attention)
+    image_io.write_image(workdir / "pictures" / f"{step:07d}.png", picture)
+    writer.write_images(step, {"panel": picture[None]})
+    return evaluation
+
+
+def panel(pair: Pair, output: np.ndarray, attention: np.ndarray) -> np.ndarray:
+    """Rainy, the attention maps of every step, output, clean, in a row; uint8 RGB."""
+    return image_io.side_by_side([pair.rainy, *attention, output, pair.clean])
+
+
+class _Pace:
+    """Says after a few steps how long the run will take, and warns on a CPU."""
+
+    _MEASURED = 3  # steps timed, after the first, which compiles
+
+    def __init__(self, progress: writers.Progress, num_steps: int) -> None:
+        self._progress, self._num_steps, self._seen = progress, num_steps, 0
+
+    def step(self, done: int, metrics: Metrics) -> None:
+        self._seen += 1
+        if self._seen > 1 + self._MEASURED:
+            return
+        jax.block_until_ready(metrics)
+        if self._seen == 1:
+            self._start = time.monotonic()
+        if self._seen == 1 + self._MEASURED:
+            seconds = (time.monotonic() - self._start) / self._MEASURED
+            left = seconds * (self._num_steps - done)
+            text = f"a step takes {seconds:.3g} s here, the rest of the run "
+            text += f"about {writers.duration(left)}"
+            if jax.default_backend() == "cpu" and left > 3600:
+                text += (
+                    "; that is for a GPU. On this CPU, configs/quickstart.py shows the "
+                    "whole pipeline in minutes"
+                )
+            self._progress.say(text)
