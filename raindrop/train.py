@@ -65,8 +65,9 @@ def make_state(
     optimizers, schedules = train_state.make_optimizers(
         config.optimizer, config.training.num_steps
     )
+    # XLA's own generator: the default one takes seconds to compile for this many draws.
     state = train_state.create(
-        jax.random.key(config.training.seed),
+        jax.random.key(config.training.seed, impl="rbg"),
         networks.generator,
         networks.discriminator,
         optimizers,
