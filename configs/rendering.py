@@ -16,8 +16,8 @@ def get_config() -> ml_collections.ConfigDict:
     config.cell = (12, 30, 96)
     config.radius = ((2.5, 7.0), (6.0, 17.0), (16.0, 56.0))
     config.skew = 0.7
-    config.presence = (0.6, 0.85, 0.9)
-    config.density = ((0.1, 1.0), (0.1, 0.9), (0.3, 1.0))
+    config.presence = (0.5, 0.8, 0.85)
+    config.density = ((0.05, 0.8), (0.05, 0.7), (0.1, 0.8))
     config.unevenness = (0.2, 1.0)
     config.patch = 240
     config.closeness = (0.7, 1.0)
@@ -35,7 +35,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.view = (40.0, 70.0)
     config.environment = (24, 36)
     config.expansion = (0.0, 1.0)
-    config.sky = (0.4, 1.1)
+    config.sky = (0.4, 1.3)
     config.blueness = (0.0, 0.2)
     config.interior = (0.1, 0.6)
     config.highlight = (0.0, 2.0)
