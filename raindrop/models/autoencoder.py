@@ -28,6 +28,7 @@ class ContextualAutoencoder(nn.Module):
       use_bias: of every convolution.
       same_padding: TensorFlow's padding in place of PyTorch's.
       dtype: of the computation.
+      fast_gradients: on a CPU; see `convolution`.
     """
 
     channels: int = 64
@@ -40,6 +41,7 @@ class ContextualAutoencoder(nn.Module):
     use_bias: bool = True
     same_padding: bool = False
     dtype: Dtype = jnp.float32
+    fast_gradients: bool = True
 
     @nn.compact
     def __call__(
@@ -56,6 +58,7 @@ class ContextualAutoencoder(nn.Module):
             "use_bias": self.use_bias,
             "same_padding": self.same_padding,
             "dtype": self.dtype,
+            "fast_gradients": self.fast_gradients,
         }
         conv = partial(layers.conv, **shared)
         upsample = partial(layers.Upsample, **shared)

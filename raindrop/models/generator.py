@@ -82,18 +82,24 @@ class Generator(nn.Module):
         return x[..., ::-1] if self.bgr else x
 
 
-def from_fields(fields: Mapping[str, Any], dtype: Dtype = jnp.float32) -> Generator:
+def from_fields(
+    fields: Mapping[str, Any],
+    dtype: Dtype = jnp.float32,
+    fast_gradients: bool = True,
+) -> Generator:
     """The generator that a config's (or a weight file's) `generator` group describes.
 
     Args:
       fields: `attention` and `autoencoder`, each a mapping of that module's fields, and
         the fields of `Generator`.
       dtype: of the computation; parameters are float32 whatever it is.
+      fast_gradients: on a CPU; see `convolution`.
     """
     fields = {k: dict(v) if isinstance(v, Mapping) else v for k, v in fields.items()}
     fields["autoencoder"]["dilations"] = tuple(fields["autoencoder"]["dilations"])
+    computation = {"dtype": dtype, "fast_gradients": fast_gradients}
     return Generator(
-        attention=AttentiveRecurrentNetwork(**fields.pop("attention"), dtype=dtype),
-        autoencoder=ContextualAutoencoder(**fields.pop("autoencoder"), dtype=dtype),
+        attention=AttentiveRecurrentNetwork(**fields.pop("attention"), **computation),
+        autoencoder=ContextualAutoencoder(**fields.pop("autoencoder"), **computation),
         **fields,
     )
