@@ -241,16 +241,20 @@ def inspect(source: Path | bytes, name: str = "") -> tuple[int, int]:
             # Pillow calls PNGs of 16 bits a channel RGB, and halves them silently.
             raw = image.tile[0].args if image.tile else ""
             if image.mode.startswith(("I", "F")) or ";16" in str(raw):
-                raise UserError(f"{name} has 16 bits or more a channel; convert it to 8")
+                raise UserError(
+                    f"{name} has 16 bits or more a channel; convert it to 8"
+                )
             if image.mode in ("CMYK", "YCCK", "LAB", "HSV"):
                 raise UserError(f"{name} is {image.mode}; convert it to RGB")
             width, height = image.size
             if image.getexif().get(0x0112, 1) >= 5:
                 width, height = height, width
-            if (image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info) and (
-                image.convert("RGBA").getchannel("A").getextrema()[0] < 255
-            ):
-                raise UserError(f"{name} is transparent in places; save it without alpha")
+            if (
+                image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
+            ) and (image.convert("RGBA").getchannel("A").getextrema()[0] < 255):
+                raise UserError(
+                    f"{name} is transparent in places; save it without alpha"
+                )
             return height, width
     except UnidentifiedImageError:
         raise UserError(f"{name} is no picture that can be read") from None

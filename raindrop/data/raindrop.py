@@ -169,8 +169,8 @@ def open_split(folder: str | Path, split: str) -> PairSet:
     """
     if split not in SPLITS:
         raise UserError(
-            f"eval.split must be one of {', '.join(SPLITS)} with the Raindrop data set, "
-            f"not {split!r}"
+            f"eval.split must be one of {', '.join(SPLITS)} with the Raindrop data "
+            f"set, not {split!r}"
         )
     made = prepare(folder)
     if split not in made.info.splits:
@@ -271,7 +271,8 @@ def _plain(sources: Any) -> Any:
 
 _CITATION = """\
 @InProceedings{Qian_2018_CVPR,
-  author = {Qian, Rui and Tan, Robby T. and Yang, Wenhan and Su, Jiajun and Liu, Jiaying},
+  author = {Qian, Rui and Tan, Robby T. and Yang, Wenhan and Su, Jiajun and
+    Liu, Jiaying},
   title = {Attentive Generative Adversarial Network for Raindrop Removal
     From a Single Image},
   booktitle = {The IEEE Conference on Computer Vision and Pattern Recognition (CVPR)},

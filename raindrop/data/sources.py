@@ -69,7 +69,9 @@ def weights(data: Any) -> dict[str, float]:
         mixture = {data.name: 1.0}
     for name, weight in mixture.items():
         if name not in NAMES:
-            raise UserError(f"data.name must be one of {', '.join(NAMES)}, not {name!r}")
+            raise UserError(
+                f"data.name must be one of {', '.join(NAMES)}, not {name!r}"
+            )
         if weight < 0:
             raise UserError(f"data.mixture.{name} is {weight}; weights are above zero")
     total = sum(mixture.values())
