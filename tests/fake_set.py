@@ -23,7 +23,7 @@ def rendered_pairs(count):
     pairs = []
     for i in range(count):
         whole = image_io.read_image(paths[i % len(paths)])
-        clean = cv2.resize(whole[40 * i :], (WIDTH, HEIGHT), interpolation=3)
+        clean = cv2.resize(whole[20 * i :], (WIDTH, HEIGHT), interpolation=3)
         rainy, _ = render(jax.random.key(i), np.float32(clean) / 255, settings)
         pairs.append((image_io.to_uint8(np.asarray(rainy)), clean))
     return pairs
@@ -31,7 +31,7 @@ def rendered_pairs(count):
 
 def write_folders(root, splits, first=0):
     """SPLIT/data/N_rain.png and SPLIT/gt/N_clean.png; test_b as JPEG, as published."""
-    pairs = rendered_pairs(6)
+    pairs = rendered_pairs(14)
     for split, count in splits.items():
         suffix = ".jpg" if split == "test_b" else ".png"
         for n in range(count):

@@ -94,7 +94,7 @@ def test_folder_gets_outputs_and_a_page_that_needs_nothing(tmp_path):
     pairs = [pair("a/<b>"), pair("c", 1), pair("d", 2)]
     settings = tiny.get_config().eval
     settings.report_images, settings.report_width = 2, 20
-    result, written = evaluate.evaluate_to_folder(blur, pairs, tmp_path, settings)
+    _, written = evaluate.evaluate_to_folder(blur, pairs, tmp_path, settings)
     assert all(path.exists() for path in written)
     for one in pairs:
         output = image_io.read_image(tmp_path / "evaluation" / f"{one.name}.png")
@@ -148,8 +148,8 @@ def test_lpips_is_optional(monkeypatch, tmp_path):
 
         def __call__(self, x, y):
             assert x.shape == (1, 3, 21, 26)
-            assert -1 <= float(x.min()) < -0.9
-            assert 0.9 < float(x.max()) <= 1
+            assert -1 <= float(y.min()) < -0.9
+            assert 0.9 < float(y.max()) <= 1
             return (x - y).abs().mean()
 
     monkeypatch.setitem(sys.modules, "lpips", types.SimpleNamespace(LPIPS=LPIPS))

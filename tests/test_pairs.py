@@ -8,7 +8,7 @@ import tiny
 from PIL import Image
 
 from raindrop import image_io
-from raindrop.data import pairs, pipeline
+from raindrop.data import masks, pairs, pipeline, rendering
 from raindrop.errors import UserError
 
 
@@ -89,6 +89,10 @@ def save_transparent(path):
     Image.fromarray(np.concatenate([picture(), alpha], -1)).save(path)
 
 
+def save_16_bit_gray(path):
+    Image.fromarray(np.uint16(picture()[..., 0])).save(path)
+
+
 def save_16_bit_rgb(path):
     import cv2
 
@@ -100,22 +104,22 @@ def truncate(path):
     path.write_bytes(path.read_bytes()[:40])
 
 
+def save_smaller(path):
+    Image.fromarray(picture(20, 32)).save(path)
+
+
 @pytest.mark.parametrize(
     ("name", "make", "words"),
     [
-        (
-            "0.png",
-            lambda p: Image.fromarray(np.uint16(picture()[..., 0])).save(p),
-            "16 bits",
-        ),
+        ("0.png", save_16_bit_gray, "16 bits"),
         ("0.png", save_16_bit_rgb, "16 bits"),
-        ("0.tif", save_16_bit_rgb, "is no picture|16 bits|cannot be decoded"),
+        ("0.tif", save_16_bit_rgb, "16 bits"),
         ("0.jpg", save("CMYK"), "is CMYK"),
         ("0.png", save_transparent, "is transparent in places"),
         ("0.png", lambda p: p.write_text("text"), "is no picture"),
         ("0.png", lambda p: p.write_bytes(b""), "is no picture"),
-        ("0.png", truncate, "is no picture|cannot be decoded"),
-        ("0.png", lambda p: Image.fromarray(picture(20, 32)).save(p), "is 32 x 20"),
+        ("0.jpg", truncate, "is no picture|cannot be decoded"),
+        ("0.png", save_smaller, "is 32 x 20"),
     ],
 )
 def test_what_does_not_is_refused_before_training(tmp_path, name, make, words):
@@ -188,7 +192,11 @@ def test_scale_keeps_the_aspect():
         assert abs(height / 80 - (0.6 if grown == 0 else 1.4)) < 0.05
 
 
-def test_mixture_draws_by_weight_and_by_index_alone(tmp_path):
+def test_mixture_draws_by_weight_and_by_index_alone(tmp_path, monkeypatch):
+    def negative(key, clean, settings):
+        return 1 - clean, clean[..., :1] * 0 + 7
+
+    monkeypatch.setattr(rendering, "render", negative)
     write(tmp_path)
     config = tiny.get_config()
     config.data.dir = str(tmp_path)
@@ -206,16 +214,18 @@ def test_mixture_draws_by_weight_and_by_index_alone(tmp_path):
         np.testing.assert_array_equal(
             np.concatenate([part[name] for part in parts]), again[name]
         )
-    # On the device: real pairs keep their rainy picture, photographs get drops.
-    images, rendered = batches[0]["images"], batches[0]["rendered"]
+    # On the device real pairs keep their rainy picture and get a mask by rule.
+    images, rendered = batches[0]["images"] / 255, batches[0]["rendered"]
     assert 0 < rendered.sum() < len(rendered)
     batch = next(pipeline.batches(config, 0))
-    rainy = np.concatenate(batch["rainy"])
-    np.testing.assert_allclose(
-        rainy[~rendered], images[~rendered][..., :3] / 255, atol=1e-6
-    )
-    np.testing.assert_array_equal(images[rendered][..., :3], images[rendered][..., 3:])
     assert batch.keys() == {"rainy", "clean", "mask"}
+    rainy, clean, mask = (np.concatenate(batch[n]) for n in ("rainy", "clean", "mask"))
+    np.testing.assert_allclose(clean, images[..., 3:], atol=1e-6)
+    np.testing.assert_allclose(rainy[~rendered], images[~rendered, ..., :3], atol=1e-6)
+    np.testing.assert_allclose(rainy[rendered], 1 - clean[rendered], atol=1e-6)
+    assert (mask[rendered] == 7).all()
+    by_rule = masks.mask(rainy[~rendered], clean[~rendered])
+    np.testing.assert_array_equal(mask[~rendered], by_rule)
 
 
 def test_a_source_that_does_not_exist():
