@@ -1,11 +1,18 @@
 r"""The Raindrop data set of Qian et al. (CVPR 2018) as a TFDS builder.
 
-`pipeline` prepares it by itself from `config.data.dir`. For use without it:
+`pipeline` prepares it by itself from `config.data.dir`. Without it, as any of TFDS:
+
+    import raindrop.data.raindrop  # registers it
+    builder = tfds.builder("raindrop")
+    builder.download_and_prepare(
+        download_config=tfds.download.DownloadConfig(manual_dir=FOLDER))
+
+or, where TFDS's own command runs (4.9.10's needs apache-beam and mlcroissant),
 
     PYTHONPATH=. tfds build raindrop/data/raindrop.py --manual_dir=FOLDER
 
-TFDS takes a builder's name from the class's `name`, so one module is enough; the class
-is called `Builder` by TFDS's convention.
+The class is called `Builder` by TFDS's convention. TFDS would name such a one after its
+package; with `name` set a module is enough.
 """
 
 import io
