@@ -19,7 +19,7 @@ from raindrop.weights import LoadedGenerator, layout
 
 _FORMAT = "raindrop-generator"
 # Fields that say how to compute, not what; and those that Flax adds.
-_NOT_THE_NETWORK = ("dtype", "unroll", "remat", "parent", "name")
+_NOT_THE_NETWORK = ("dtype", "fast_gradients", "unroll", "remat", "parent", "name")
 
 
 def write(loaded: LoadedGenerator, path: str | os.PathLike, dtype: str) -> None:
@@ -109,7 +109,7 @@ def generator_of(
     try:
         fields = json.loads(metadata["generator"])
         expected = layout.parameter_shapes(fields)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(
             f"{path} describes a network that this version does not know ({error})"
         ) from None
