@@ -109,10 +109,8 @@ def decode(path: str | os.PathLike) -> Picture:
         with _open(path) as image:
             if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
                 _LOG.warning("%s: only the first of its frames is taken", path)
-            orientation = image.getexif().get(_ORIENTATION, 1)
+            orientation = _orientation(image)
             if _is_deep_colour(image):
-                if image.format == "TIFF":
-                    orientation = 1  # OpenCV turns these, whatever it is asked.
                 picture = _from_deep(pillow_gaps.read(path), image)
             else:
                 picture = _from_pillow(image)
