@@ -15,7 +15,7 @@ from ml_collections import config_flags
 
 from raindrop.errors import UserError
 
-_MODES = ("train", "evaluate", "derain")
+_MODES = ("train", "evaluate", "derain", "render", "convert")
 
 CONFIG = config_flags.DEFINE_config_file(
     "config", "configs/default.py", "The configuration; --config.GROUP.FIELD=VALUE."
@@ -25,6 +25,12 @@ WORKDIR = flags.DEFINE_string(
     "workdir", None, "Folder of the run; runs/NAME_OF_THE_CONFIG by default."
 )
 WEIGHTS = flags.DEFINE_string("weights", None, "A run, or one of its checkpoints.")
+COPIES = flags.DEFINE_integer(
+    "copies", 1, "Pictures that render makes of each photograph.", lower_bound=1
+)
+DTYPE = flags.DEFINE_enum(
+    "dtype", "float32", ["float32", "float16"], "Of what convert writes."
+)
 INPUT = flags.DEFINE_string("input", None, "What to derain.")
 OUTPUT = flags.DEFINE_string("output", None, "Where evaluate and derain write.")
 
@@ -81,6 +87,40 @@ def _derain() -> None:
     print(OUTPUT.value)
 
 
+def _render() -> None:
+    from raindrop import render
+
+    _need(input=INPUT.value, output=OUTPUT.value)
+    config = CONFIG.value
+    sheet = render.render_folder(
+        INPUT.value,
+        OUTPUT.value,
+        config.data.rendering,
+        config.training.seed,
+        COPIES.value,
+    )
+    print(sheet)
+
+
+def _convert() -> None:
+    from raindrop import checkpoints
+    from raindrop.weights import safetensors_file
+
+    _need(weights=WEIGHTS.value, output=OUTPUT.value)
+    loaded = checkpoints.load_generator(WEIGHTS.value)
+    safetensors_file.write(loaded, OUTPUT.value, DTYPE.value)
+    print(OUTPUT.value)
+
+
+_RUN = {
+    "train": _train,
+    "evaluate": _evaluate,
+    "derain": _derain,
+    "render": _render,
+    "convert": _convert,
+}
+
+
 def main(argv: list[str]) -> int:
     """Runs the mode asked for; 0, or 2 after one line on what is wrong."""
     try:
@@ -88,7 +128,7 @@ def main(argv: list[str]) -> int:
         if rest:
             raise UserError(f"unknown argument {rest[0]!r}; flags begin with --")
         _set_up_logging()
-        {"train": _train, "evaluate": _evaluate, "derain": _derain}[MODE.value]()
+        _RUN[MODE.value]()
     except (UserError, flags.Error) as error:
         print(f"raindrop: {error}", file=sys.stderr)
         return 2

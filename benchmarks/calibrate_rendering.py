@@ -8,6 +8,7 @@ gt/N_clean.png (the Raindrop data set's layout). Prints quartiles of both kinds.
 
 import argparse
 import dataclasses
+import itertools
 import sys
 from pathlib import Path
 
@@ -41,7 +42,7 @@ def statistics(rainy: np.ndarray, clean: np.ndarray) -> dict[str, float]:
     power = np.abs(np.fft.fft2(y - y.mean())) ** 2
     fy, fx = (np.fft.fftfreq(n) for n in y.shape)
     frequency = np.hypot(fy[:, None], fx[None])
-    for short, long in zip(BANDS, BANDS[1:], strict=False):
+    for short, long in itertools.pairwise(BANDS):
         band = (frequency <= 1 / short) & (frequency > 1 / long)
         name = f"power at {short}-{long:g} px" if long < 1e9 else f"power > {short} px"
         out[name] = power[band].sum() / power.sum()
@@ -54,15 +55,13 @@ def drop_size(y: np.ndarray) -> float:
     # Slower changes than the largest drops are of the pane or of the light.
     a = a - cv2.GaussianBlur(a, (0, 0), 40)
     correlation = np.fft.ifft2(np.abs(np.fft.fft2(a)) ** 2).real
-    lag = np.hypot(*(np.fft.fftfreq(n)[i] * n for n, i in zip(a.shape, _AXES)))
+    lag_y, lag_x = (np.fft.fftfreq(n) * n for n in a.shape)
+    lag = np.hypot(lag_y[:, None], lag_x[None])
     rings = np.minimum(lag.astype(int), 120)
     profile = np.bincount(rings.ravel(), correlation.ravel()) / np.bincount(
         rings.ravel()
     )
     return 2.0 * np.argmax(profile < profile[0] / 2)
-
-
-_AXES = ((slice(None), None), (None, slice(None)))
 
 
 def rendered(folder: str, count: int, settings: Settings) -> list[dict[str, float]]:
@@ -99,6 +98,7 @@ def real(folder: str) -> list[dict[str, float]]:
 
 
 def main():
+    """Prints the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--photos", required=True)
     parser.add_argument("--pairs", required=True)

@@ -11,15 +11,15 @@ def get_config() -> ml_collections.ConfigDict:
     config = ml_collections.ConfigDict()
     config.reference = 720
     config.frame = 720
-    config.dry = 0.08
+    config.dry = 0.1
     # Beads, drops, blobs.
-    config.cell = (12, 30, 76)
-    config.radius = ((2.5, 7.0), (6.0, 17.0), (16.0, 44.0))
-    config.skew = 0.8
-    config.presence = (0.5, 0.7, 0.75)
-    config.density = ((0.05, 0.7), (0.05, 0.6), (0.1, 0.8))
+    config.cell = (12, 30, 96)
+    config.radius = ((2.5, 7.0), (6.0, 17.0), (16.0, 56.0))
+    config.skew = 0.7
+    config.presence = (0.6, 0.85, 0.9)
+    config.density = ((0.1, 1.0), (0.1, 0.9), (0.3, 1.0))
     config.unevenness = (0.2, 1.0)
-    config.patch = 160
+    config.patch = 240
     config.closeness = (0.7, 1.0)
     config.elongation = (0.9, 1.2)
     config.irregularity = (0.01, 0.06)
@@ -35,7 +35,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.view = (40.0, 70.0)
     config.environment = (24, 36)
     config.expansion = (0.0, 1.0)
-    config.sky = (0.5, 1.3)
+    config.sky = (0.4, 1.1)
     config.blueness = (0.0, 0.2)
     config.interior = (0.1, 0.6)
     config.highlight = (0.0, 2.0)
@@ -43,9 +43,9 @@ def get_config() -> ml_collections.ConfigDict:
     config.highlight_tilt = (-0.5, 0.6)
     config.defocus = (2.0, 26.0)
     config.softness = 0.25
-    config.veil = (0.0, 0.25)
+    config.veil = (0.0, 0.08)
     config.veil_reach = 50.0
-    config.exposure = (-0.1, 0.1)
+    config.exposure = (-0.4, 0.0)
     config.noise = (0.0, 0.01)
     config.mask_rule = "geometry"
     config.mask_coverage = 0.15

@@ -23,7 +23,7 @@ from orbax.checkpoint.checkpoint_managers import preservation_policy
 
 from raindrop.errors import UserError
 from raindrop.train_state import GANState
-from raindrop.weights import LoadedGenerator
+from raindrop.weights import LoadedGenerator, load
 
 _LOG = logging.getLogger(__name__)
 FOLDER = "checkpoints"
@@ -149,6 +149,13 @@ class Checkpoints:
             ) from None
 
 
+def latest_step(workdir: str | Path) -> int | None:
+    """The newest step saved in a work directory, which need not exist."""
+    folder = Path(workdir) / FOLDER
+    steps = [int(p.name) for p in folder.glob("*") if p.name.isdigit()]
+    return max(steps, default=None)
+
+
 def is_run(path: str | Path) -> bool:
     """Whether `path` is a work directory, or one of its steps."""
     path = Path(path)
@@ -158,14 +165,20 @@ def is_run(path: str | Path) -> bool:
 
 
 def load_generator(path: str | Path) -> LoadedGenerator:
-    """The generator of a run: the moving average of its parameters.
+    """Any generator: of a run, or of a file or folder made elsewhere.
 
     Args:
-      path: a work directory, whose best step is taken, or one of its steps.
+      path: a work directory, whose best step is taken; one of its steps; or whatever
+        `raindrop.weights.load` knows.
 
     Raises:
-      UserError: nothing there, or damaged.
+      UserError: nothing there, damaged, or no generator.
     """
+    return _load_from_run(path) if is_run(path) else load.load(path)
+
+
+def _load_from_run(path: str | Path) -> LoadedGenerator:
+    """The moving average of a run's generator, and nothing else of its state."""
     path = Path(path).absolute()
     step = int(path.name) if path.name.isdigit() else None
     workdir = path if step is None else path.parent.parent

@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from ml_collections import ConfigDict
 
 from raindrop import checkpoints, evaluate, image_io, train_state, writers
 from raindrop.data.pairs import Pair
@@ -57,22 +58,20 @@ def make_networks(config: Any) -> tuple[Networks, Any, str]:
     return networks, vgg.params if vgg else None, vgg.source if vgg else "none"
 
 
-def make_state(config: Any, networks: Networks) -> tuple[GANState, dict[str, Any]]:
-    """A fresh state, and the learning rate schedules."""
+def make_state(
+    config: Any, networks: Networks, generator_params: Any | None = None
+) -> tuple[GANState, dict[str, Any]]:
+    """A fresh state, its generator from the given parameters if any; the schedules."""
     optimizers, schedules = train_state.make_optimizers(
         config.optimizer, config.training.num_steps
     )
-    params = None
-    if config.training.weights:
-        loaded = checkpoints.load_generator(config.training.weights)
-        params = loaded.params
     state = train_state.create(
         jax.random.key(config.training.seed),
         networks.generator,
         networks.discriminator,
         optimizers,
         config.data.crop_size,
-        params,
+        generator_params,
     )
     return state, schedules
 
@@ -144,15 +143,23 @@ def train_and_evaluate(config: Any, workdir: str | Path) -> GANState:
 
     workdir = Path(workdir)
     training = config.training
-    pairs = list(pipeline.evaluation_pairs(config))
+    # What can go wrong cheaply comes first, before anything is compiled or written.
+    first_step = checkpoints.latest_step(workdir) or 0
+    batches = pipeline.batches(config, first_step)
+    start = None
+    if training.weights:
+        loaded = checkpoints.load_generator(training.weights)
+        # The network that fits the weights comes with them.
+        config.model.generator = ConfigDict(loaded.fields)
+        start = loaded.params
+        _LOG.info("the generator starts from %s", loaded.source)
     networks, vgg_params, vgg_source = make_networks(config)
-    state, schedules = make_state(config, networks)
+    state, schedules = make_state(config, networks, start)
+    pairs = list(pipeline.evaluation_pairs(config))
     with checkpoints.Checkpoints(workdir) as saved:
-        if saved.latest_step() is not None:
-            state = saved.restore(state)
-            _LOG.info("going on from step %d in %s", int(state.step), workdir)
-        first_step = int(state.step)
-        batches = pipeline.batches(config, first_step)
+        if first_step:
+            state = saved.restore(state, first_step)
+            _LOG.info("going on from step %d in %s", first_step, workdir)
         (workdir / "config.json").write_text(config.to_json_best_effort(indent=2))
         writer = writers.Several(
             writers.JsonLines(workdir / "metrics.jsonl", first_step),

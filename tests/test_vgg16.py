@@ -146,3 +146,5 @@ def test_refuses_what_is_no_vgg16(tmp_path):
     ):
         with pytest.raises(UserError, match=words):
             vgg16.load(str(tmp_path / name), SHALLOW)
+    with pytest.raises(UserError, match=r"no layers \['relu6_1'\]"):
+        vgg16.load("random", ("relu1_1", "relu6_1"))

@@ -20,6 +20,8 @@ _ATTENTION = "attentive_rnn_loss/attentive_inference"
 _AUTOENCODER = "attentive_autoencoder_loss/autoencoder_inference"
 # Of the optimizers.
 _TRAINING_ONLY = ("Momentum", "Adam", "Adam_1")
+# Versions of the repository between the two published models have them.
+_NORMALIZATION = re.compile(r"/(block_\d+_)?(bn|gn)_\d")
 
 _AUTOENCODER_CONVS = {
     **{f"conv_{i}": f"conv{i}" for i in range(1, 11)},
@@ -84,7 +86,13 @@ def load(path: Path) -> tuple[dict[str, Any], Any, list[Path]]:
     """
     prefix = path / "variables" / "variables" if path.is_dir() else path
     files = _files(prefix)
-    variables = _generator_variables(_read(prefix), path)
+    variables = _read(prefix, path)
+    normalization = [n for n in variables if _NORMALIZATION.search(n)]
+    if normalization:
+        raise UserError(
+            f"{path} is of a version of attentive-gan-derainnet with normalization "
+            f"layers ({normalization[0]}); only those without are known here"
+        )
     found = fields(*_form(variables, path))
     return found, assemble(variables, _slots(found), found, str(path)), files
 
@@ -108,47 +116,34 @@ def _files(prefix: Path) -> list[Path]:
     return [index, *expected]
 
 
-def _read(prefix: Path) -> dict[str, np.ndarray]:
-    """All floating-point variables but the optimizers'."""
+def _read(prefix: Path, path: Path) -> dict[str, np.ndarray]:
+    """The generator's variables, by name without the scope in front."""
     import tensorflow as tf
 
     try:
         reader = tf.train.load_checkpoint(str(prefix))
-        types = reader.get_variable_to_dtype_map()
-        return {
-            name: reader.get_tensor(name)
-            for name, dtype in types.items()
-            if dtype.is_floating and name.rpartition("/")[2] not in _TRAINING_ONLY
+        names = sorted(reader.get_variable_to_shape_map())
+        variables = {
+            _scoped(name): reader.get_tensor(name)
+            for name in names
+            if _scoped(name) and name.rpartition("/")[2] not in _TRAINING_ONLY
         }
-    # TensorFlow's reader raises plain RuntimeErrors beside its own.
-    except (tf.errors.OpError, RuntimeError, ValueError) as error:
+    # TensorFlow's reader turns its errors into whatever Python has: IndexError, ...
+    except Exception as error:
         line = (str(error).strip().splitlines() or [repr(error)])[0]
-        raise UserError(f"{prefix} is truncated or damaged ({line})") from error
-
-
-def _generator_variables(
-    variables: Mapping[str, np.ndarray], path: Path
-) -> dict[str, np.ndarray]:
-    """Those of the generator, without the scope in front of them."""
-    scope = re.compile(f"^.*?({_ATTENTION}|{_AUTOENCODER})/")
-    found = {
-        name[match.start(1) :]: array
-        for name, array in variables.items()
-        if (match := scope.match(name))
-    }
-    if not found:
-        shown = ", ".join(sorted(variables)[:3]) or "nothing"
+        raise UserError(f"{path} is truncated or damaged ({line})") from error
+    if not variables:
+        shown = ", ".join(names[:3])
         raise UserError(
             f"{path} holds no variables of attentive-gan-derainnet's generator; it has "
-            f"{shown}"
+            f"{shown or 'nothing'}"
         )
-    normalized = [n for n in found if re.search(r"_(bn|gn)_\d|/bn_\d|beta$|gamma$", n)]
-    if normalized:
-        raise UserError(
-            f"{path} is a later version of attentive-gan-derainnet, with normalization "
-            f"layers ({normalized[0]}); only those without are supported"
-        )
-    return found
+    return variables
+
+
+def _scoped(name: str) -> str | None:
+    match = re.match(f".*?((?:{_ATTENTION}|{_AUTOENCODER})/.*)", name)
+    return match[1] if match else None
 
 
 def _form(variables: Mapping[str, np.ndarray], path: Path) -> tuple[int, int, bool]:

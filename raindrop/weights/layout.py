@@ -1,5 +1,6 @@
 """Where each tensor of a foreign file goes in the generator's tree, and turned how."""
 
+import collections
 import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -70,20 +71,13 @@ def assemble(
     """
     check_names(tensors, slots, source)
     expected = parameter_shapes(fields)
+    side_by_side = collections.Counter((s.path, s.step) for s in slots.values())
     parts: dict[str, dict[int | None, list[np.ndarray]]] = {}
-    for slot in slots.values():
-        parts.setdefault(slot.path, {}).setdefault(slot.step, [])
-    side_by_side = {
-        path: max(
-            sum(s.path == path and s.step == t for s in slots.values()) for t in p
-        )
-        for path, p in parts.items()
-    }
     for name, slot in slots.items():
         shape = expected[slot.path]
         shape = shape if slot.step is None else shape[1:]
-        shape = (*shape[:-1], shape[-1] // side_by_side[slot.path])
-        wanted = tuple(shape[slot.axes.index(axis)] for axis in range(len(slot.axes)))
+        shape = (*shape[:-1], shape[-1] // side_by_side[slot.path, slot.step])
+        wanted = tuple(shape[slot.axes.index(axis)] for axis in range(len(shape)))
         array = np.asarray(tensors[name])
         if array.shape != wanted:
             raise UserError(
@@ -91,11 +85,12 @@ def assemble(
                 f"{wanted}"
             )
         array = array.astype(np.float32).transpose(slot.axes)
-        parts[slot.path][slot.step].append(array[::-1, ::-1] if slot.flip else array)
+        array = array[::-1, ::-1] if slot.flip else array
+        parts.setdefault(slot.path, {}).setdefault(slot.step, []).append(array)
 
     leaves = {}
-    for path, steps in parts.items():
-        arrays = [np.concatenate(steps[t], axis=-1) for t in sorted(steps, key=_order)]
+    for path, steps in parts.items():  # steps are in their order, as slots are
+        arrays = [np.concatenate(step, axis=-1) for step in steps.values()]
         leaves[path] = arrays[0] if None in steps else np.stack(arrays)
     return traverse_util.unflatten_dict(leaves, sep="/")
 
@@ -110,7 +105,3 @@ def check_names(found: Iterable[str], expected: Iterable[str], source: str) -> N
         if names:
             more = f" (and {len(names) - 1} more)" if len(names) > 1 else ""
             raise UserError(f"{source}: {names[0]}{more} {word}")
-
-
-def _order(step: int | None) -> int:
-    return step or 0

@@ -109,7 +109,7 @@ def generator_of(
     try:
         fields = json.loads(metadata["generator"])
         expected = layout.parameter_shapes(fields)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(
             f"{path} describes a network that this version does not know ({error})"
         ) from None

@@ -72,6 +72,8 @@ class _Tensor:
             offset=(self.storage.offset + self.offset) * dtype.itemsize,
             strides=[s * dtype.itemsize for s in self.stride],
         )
+        if view.nbytes > len(data or b""):  # strides of zero: a small file, huge arrays
+            raise pickle.UnpicklingError("a tensor larger than its storage")
         is_bfloat16 = dtype.type is ml_dtypes.bfloat16
         return np.array(view, np.float32 if is_bfloat16 else dtype.newbyteorder("="))
 
@@ -228,7 +230,13 @@ def _read_legacy(file: BinaryIO, path: Path) -> Any:
     for key in _Unpickler(file, path).load():
         storage = unpickler.storages[str(key)]
         (count,) = struct.unpack("<q" if little else ">q", file.read(8))
-        storage.data = file.read(count * storage.dtype.itemsize)
+        length = count * storage.dtype.itemsize
+        missing = length - (os.fstat(file.fileno()).st_size - file.tell())
+        if missing > 0:
+            raise UserError(
+                f"{path} is truncated: at least {missing} bytes are missing"
+            )
+        storage.data = file.read(length)
     return tree
 
 

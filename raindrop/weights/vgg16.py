@@ -103,26 +103,30 @@ def _imagenet(layers: tuple[str, ...], dtype: Dtype) -> VGGWeights:
     home = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser()
     path = home / "models" / _FILE
     if not path.exists():
-        _fetch(path)
-    if hashlib.md5(path.read_bytes()).hexdigest() != _MD5:
+        path = _fetch(path)
+    md5 = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+    if md5 != _MD5:
         raise UserError(f"{path} is damaged (its md5 is not {_MD5}); delete it")
     return dataclasses.replace(
         _from_file(path, layers, dtype), source=f"ImageNet, {path}"
     )
 
 
-def _fetch(path: Path) -> None:
+def _fetch(path: Path) -> Path:
+    """Where Keras put the file: `path`, or a temporary folder if that is read-only."""
     import keras
 
     timeout = socket.getdefaulttimeout()
     socket.setdefaulttimeout(_TIMEOUT)
     try:
-        keras.utils.get_file(
-            _FILE,
-            _URL,
-            cache_subdir="models",
-            file_hash=_MD5,
-            cache_dir=path.parent.parent,
+        return Path(
+            keras.utils.get_file(
+                _FILE,
+                _URL,
+                cache_subdir="models",
+                file_hash=_MD5,
+                cache_dir=path.parent.parent,
+            )
         )
     except Exception as error:  # Keras raises nothing narrower
         raise UserError(
@@ -226,7 +230,11 @@ def _standard(
 
 def _shapes(layers: tuple[str, ...]) -> dict[str, tuple[tuple[int, ...], tuple[int]]]:
     """Shapes of kernel and bias of every convolution that `layers` need."""
-    last = max(_CONVS.index(layer.replace("relu", "conv")) for layer in layers)
+    known = [conv.replace("conv", "relu") for conv in _CONVS]
+    unknown = [layer for layer in layers if layer not in known]
+    if unknown or not layers:
+        raise UserError(f"VGG-16 has no layers {unknown}; it has {', '.join(known)}")
+    last = max(known.index(layer) for layer in layers)
     shapes, width = {}, 3
     for name in _CONVS[: last + 1]:
         features = min(64 * 2 ** (int(name[4]) - 1), 512)
