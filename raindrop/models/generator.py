@@ -53,15 +53,25 @@ class Generator(nn.Module):
 
     def __call__(self, rainy: jax.Array) -> GeneratorOutput:
         """Rainy [B, H, W, 3], H and W multiples of four -> `GeneratorOutput`."""
+        maps = self.attend(rainy)
+        last = maps[-1] if maps.shape[0] else jnp.full_like(rainy[..., :1], 0.5)
+        return GeneratorOutput(*self.restore(rainy, last), maps)
+
+    def attend(self, rainy: jax.Array) -> jax.Array:
+        """The first half: rainy [B, H, W, 3] -> maps A_1 to A_N, [N, B, H, W, 1]."""
         if rainy.shape[1] % 4 or rainy.shape[2] % 4:
             raise ValueError(
                 f"height and width must be multiples of four, not {rainy.shape[1:3]}"
             )
+        network_input = self._to_network(rainy.astype(jnp.float32))
+        return self.attention(network_input).astype(jnp.float32)
+
+    def restore(
+        self, rainy: jax.Array, attention: jax.Array
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """The second half: rainy and a map [B, H, W, 1] -> pictures, smallest first."""
         rainy = rainy.astype(jnp.float32)
-        network_input = self._to_network(rainy)
-        maps = self.attention(network_input)
-        last = maps[-1] if maps.shape[0] else jnp.full_like(rainy[..., :1], 0.5)
-        outputs = self.autoencoder(network_input, last)
+        outputs = self.autoencoder(self._to_network(rainy), attention)
         quarter, half, image = (
             self._from_network(o.astype(jnp.float32)) for o in outputs
         )
@@ -69,7 +79,7 @@ class Generator(nn.Module):
             quarter = quarter + nn.avg_pool(rainy, (4, 4), (4, 4))
             half = half + nn.avg_pool(rainy, (2, 2), (2, 2))
             image = image + rainy
-        return GeneratorOutput(quarter, half, image, maps.astype(jnp.float32))
+        return quarter, half, image
 
     def _to_network(self, x: jax.Array) -> jax.Array:
         x = x[..., ::-1] if self.bgr else x
