@@ -17,11 +17,14 @@ from raindrop.errors import UserError
 from raindrop.models import generator
 from raindrop.weights import LoadedGenerator
 
-# Pictures of more than TILE x TILE pixels are cut. It bounds the memory of a network
-# call (1.5 GB), batches included. benchmarks/tiles.py measures what cutting does.
+# Pictures of more than TILE x TILE pixels are cut, and a batch has no more either: that
+# bounds the memory of a network call. benchmarks/tiles.py measures what cutting does.
 TILE = 1024
-OVERLAP = 128
+# What neighbouring tiles share. Pixels that count are at least three eighths of it from
+# any cut: 96 pixels, of the 205 that the released network could reach.
+OVERLAP = 256
 _LARGEST_BATCH = 16
+_SMALLEST_TILE = 64
 
 
 @dataclasses.dataclass
@@ -60,12 +63,12 @@ class Derainer:
 
     Args:
       loaded: the weights and their network.
-      tile: pictures of more than `tile` squared pixels are cut into tiles of that side;
-        0 cuts none, whatever memory it takes.
+      tile: pictures of more than `tile` squared pixels are cut into tiles of at most as
+        many; 0 cuts none, whatever memory it takes. Tiles below 1024 overlap less.
       devices: that share the work; all accelerators there are, or the CPU.
 
     Raises:
-      UserError: tiles too small for their overlap.
+      UserError: tiles that are too small.
     """
 
     def __init__(
@@ -74,13 +77,15 @@ class Derainer:
         tile: int = TILE,
         devices: Sequence[jax.Device] | None = None,
     ) -> None:
-        if tile and tile < 2 * OVERLAP + 4:
+        if tile and tile < _SMALLEST_TILE:
             raise UserError(
-                f"tiles of {tile} pixels are too small; give 0 (none) or at least "
-                f"{2 * OVERLAP + 4}"
+                f"tiles of {tile} pixels are too small; give at least "
+                f"{_SMALLEST_TILE}, or 0 for none"
             )
         self.source = loaded.source
+        self.identity = f"{loaded.source} {loaded.sha256}"
         self.tile = tile // 4 * 4
+        self._overlap = min(OVERLAP, self.tile // 4)
         self.steps = loaded.fields["attention"].get("steps", 4)
         if devices is None:
             devices = jax.local_devices()
@@ -185,7 +190,7 @@ class Derainer:
             `shape`.
           shape: the multiple of four that the network is compiled for; the first
             picture's, padded, by default. Smaller pictures come out as they would in
-            a network of their own size.
+            a network of their own size. Of pictures that are cut, the tiles' shape.
           attention: whether the maps are wanted.
           raw: float32 and unclipped, rather than as the pictures came.
           smoothing: the pictures are frames of one size, in their order.
@@ -199,9 +204,9 @@ class Derainer:
         """
         if smoothing is not None and not self.steps:
             raise UserError("these weights have no attention map to smooth")
+        if self.is_tiled(padded_size(images[0].shape[:2])):
+            return [self._tiled(i, shape, attention, raw, smoothing) for i in images]
         shape = shape or padded_size(images[0].shape[:2])
-        if self.is_tiled(shape):
-            return [self._tiled(i, attention, raw, smoothing) for i in images]
         batch = batch or self.batch_size(shape, len(images))
         results = []
         for start in range(0, len(images), batch):
@@ -253,15 +258,16 @@ class Derainer:
     def _tiled(
         self,
         image: np.ndarray,
+        shape: tiles.Size | None,
         attention: bool,
         raw: bool,
         smoothing: Smoothing | None,
     ) -> tuple[np.ndarray, np.ndarray | None]:
         height, width = image.shape[:2]
         padded = image_io.pad_to_multiple(image)
-        shape = tuple(min(self.tile, size) for size in padded.shape[:2])
+        shape = shape or tiles.tile_shape(padded.shape[:2], self.tile, self._overlap)
         rows, columns = (
-            tiles.positions(size, side, OVERLAP)
+            tiles.positions(size, side, self._overlap)
             for size, side in zip(padded.shape[:2], shape, strict=True)
         )
         corners = [(row, column) for row in rows for column in columns]
@@ -285,7 +291,7 @@ class Derainer:
 
         result = np.empty((height, width, 3), np.float32 if raw else image.dtype)
         maps = np.empty((wanted, *padded.shape[:2], 1), np.float32)
-        for top, band in tiles.blend(outputs(), rows, columns, OVERLAP):
+        for top, band in tiles.blend(outputs(), rows, columns, self._overlap):
             for k in range(wanted):
                 maps[k, top : top + len(band)] = band[..., 3 + k : 4 + k]
             picture = band[: height - top, :width, :3]

@@ -5,6 +5,7 @@ network takes.
 """
 
 import itertools
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -26,6 +27,36 @@ def positions(length: int, tile: int, overlap: int) -> list[int]:
     count = -(-(length - overlap) // (tile - overlap))
     last = length - tile
     return [last * i // (count - 1) // 4 * 4 for i in range(count)]
+
+
+def tile_shape(size: Size, tile: int, overlap: int) -> Size:
+    """The tiles for a picture with the least to compute, for their overlaps.
+
+    Args:
+      size: of the picture.
+      tile: tiles hold at most `tile` squared pixels.
+      overlap: the least that neighbours share.
+    """
+
+    def sides(length: int) -> dict[int, int]:
+        """Number of tiles along a side -> their side."""
+        result = {1: length}
+        while (last := result[len(result)]) > 2 * overlap:
+            count = len(result) + 1
+            exact = (length + (count - 1) * overlap) / count
+            result[count] = min(last, math.ceil(exact / 4) * 4)
+            if len(result) * overlap > 2 * length:
+                break
+        return {n: side for n, side in result.items() if n == 1 or side > 2 * overlap}
+
+    choices = [
+        (rows * height * columns * width, (height, width))
+        for rows, height in sides(size[0]).items()
+        for columns, width in sides(size[1]).items()
+        if height * width <= tile**2
+    ]
+    square = (min(size[0], tile), min(size[1], tile))
+    return min(choices)[1] if choices else square
 
 
 def weights(starts: Sequence[int], tile: int, overlap: int) -> np.ndarray:

@@ -135,7 +135,11 @@ def read_frames(
                 if number < skip:
                     continue
                 time = round(number * step) if frame.pts is None else frame.pts
-                array = frame.to_ndarray(format="rgb48le" if info.deep else "rgb24")
+                array = frame.to_ndarray(
+                    format="rgb48le" if info.deep else "rgb24",
+                    src_colorspace=_matrix(frame.colorspace),
+                    src_color_range=frame.color_range or None,
+                )
                 yield time, np.ascontiguousarray(np.rot90(array, info.turns))
     except (av.FFmpegError, OSError) as error:
         raise UserError(
@@ -299,7 +303,7 @@ class _Writer:
 
 
 def _matrix(tag: int) -> int | None:
-    """The number swscale has for a matrix; None, its default, where nothing is known."""
+    """The number swscale has for a matrix; None, its default, if it has none."""
     return tag if tag in (1, 4, 5, 6, 7, 9) else None
 
 
@@ -316,6 +320,7 @@ def _join(segments: list[Path], source: Path, target: Path, info: VideoInfo) -> 
             out.metadata.update(original.metadata)
             video = out.add_stream_from_template(first.streams.video[0])
             video.time_base = info.time_base
+            video.codec_context.framerate = info.rate
             video.metadata.update(original.streams.video[0].metadata)
             copies = {}
             for stream in (*original.streams.audio, *original.streams.subtitles):

@@ -1,4 +1,3 @@
-import itertools
 import subprocess
 import sys
 
@@ -8,7 +7,7 @@ import pytest
 import tiny_generator
 
 import raindrop
-from raindrop import derain, image_io
+from raindrop import image_io
 from raindrop.derain import Derainer, Smoothing
 from raindrop.errors import UserError
 from raindrop.models import generator
@@ -23,11 +22,9 @@ def derainer():
     return Derainer(LOADED)
 
 
-@pytest.fixture
-def small_tiles(monkeypatch):
-    """Tiles of 64 pixels; the overlap is the whole receptive field of the network."""
-    monkeypatch.setattr(derain, "OVERLAP", 28)
-    return Derainer(LOADED, tile=64)
+@pytest.fixture(scope="module")
+def small_tiles():
+    return Derainer(LOADED, tile=256)
 
 
 def picture(*size, dtype=np.uint8):
@@ -73,13 +70,13 @@ def test_batches_compile_once():
     assert derainer._apply._cache_size() == 1
 
 
-@pytest.mark.parametrize("size", [(61, 150), (200, 131), (64, 65)])
+@pytest.mark.parametrize("size", [(61, 1201), (300, 301)])
 def test_tiles_show_no_seam(derainer, small_tiles, size):
     image = picture(*size)
     assert small_tiles.is_tiled(size)
     whole, whole_maps = derainer.run(image)
     cut, cut_maps = small_tiles.run(image)
-    np.testing.assert_allclose(cut, whole, atol=0.2 / 255)
+    np.testing.assert_allclose(cut, whole, atol=0.5 / 255)
     np.testing.assert_allclose(cut_maps, whole_maps, atol=1e-3)
     np.testing.assert_array_equal(
         small_tiles.derain(image), image_io.from_float(cut, np.uint8)
@@ -127,7 +124,7 @@ def test_importing_the_package_loads_nothing_heavy():
 @pytest.mark.parametrize("tiled", [False, True])
 def test_smoothing_steadies_the_map(derainer, small_tiles, tiled):
     one = small_tiles if tiled else derainer
-    frames = [picture(60, 90) for _ in range(4)]
+    frames = [picture(250, 270) for _ in range(4)]
     plain = one.run_many(frames, attention=True, raw=True)
     none = one.run_many(frames, attention=True, raw=True, smoothing=Smoothing(0.0))
     steady = one.run_many(frames, attention=True, raw=True, smoothing=Smoothing(0.8))
@@ -135,9 +132,8 @@ def test_smoothing_steadies_the_map(derainer, small_tiles, tiled):
         np.testing.assert_allclose(a[0], b[0], atol=1e-5)
 
     def change(results):
-        return np.mean(
-            [np.abs(a[1][-1] - b[1][-1]).mean() for a, b in itertools.pairwise(results)]
-        )
+        maps = np.stack([maps[-1] for _, maps in results])
+        return np.abs(np.diff(maps, axis=0)).mean()
 
     assert change(steady) < 0.5 * change(plain)
     # Frame by frame with one state is the same as all at once.
@@ -149,4 +145,4 @@ def test_smoothing_steadies_the_map(derainer, small_tiles, tiled):
 
 def test_tiles_must_be_larger_than_their_overlap():
     with pytest.raises(UserError, match="at least"):
-        Derainer(LOADED, tile=100)
+        Derainer(LOADED, tile=60)

@@ -30,6 +30,22 @@ def test_tiles_cover_a_side_with_weights_that_sum_to_one(length, tile, overlap):
     np.testing.assert_allclose(total, 1, atol=1e-6)
 
 
+@given(SIDES, SIDES)
+def test_tiles_fit_their_budget_and_beat_squares(height, width):
+    shape = tiles.tile_shape((height, width), 400, 96)
+
+    def computed(shape):
+        rows = tiles.positions(height, shape[0], 96)
+        columns = tiles.positions(width, shape[1], 96)
+        return len(rows) * len(columns) * shape[0] * shape[1]
+
+    assert shape[0] * shape[1] <= 400**2
+    assert shape[0] <= height and shape[1] <= width
+    assert all(side % 4 == 0 for side in shape)
+    if height * width > 400**2:
+        assert computed(shape) <= computed((min(height, 400), min(width, 400)))
+
+
 @pytest.mark.parametrize("size", [(64, 64), (64, 200), (300, 64), (180, 236)])
 def test_tiles_of_a_picture_blend_to_that_picture(size):
     image = np.random.default_rng(0).random((*size, 5), dtype=np.float32)

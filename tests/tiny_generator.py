@@ -14,13 +14,13 @@ def loaded(**changes):
         **changes,
     }
     network = generator.from_fields(fields)
-    image = np.zeros((1, 8, 8, 3), np.float32)
-    params = jax.jit(network.init)(jax.random.key(3), image)["params"]
-    # Biases that are not zero: with them a border that is not masked shows.
-    leaves, tree = jax.tree.flatten(params)
-    keys = jax.random.split(jax.random.key(4), len(leaves))
-    leaves = [
-        leaf + 0.1 * jax.random.normal(key, leaf.shape)
-        for leaf, key in zip(leaves, keys, strict=True)
-    ]
-    return LoadedGenerator(fields, jax.tree.unflatten(tree, leaves), "tests")
+    image = jax.ShapeDtypeStruct((1, 8, 8, 3), np.float32)
+    shapes = jax.eval_shape(network.init, jax.random.key(0), image)["params"]
+    rng = np.random.default_rng(3)
+
+    def draw(leaf):
+        # Biases that are not zero: with them a border that is not masked shows.
+        fan_in = np.prod(leaf.shape[:-1]) if len(leaf.shape) > 1 else 100
+        return rng.normal(0, fan_in**-0.5, leaf.shape).astype(np.float32)
+
+    return LoadedGenerator(fields, jax.tree.map(draw, shapes), "tests")
