@@ -12,8 +12,9 @@ import glob
 import itertools
 import logging
 import os
+import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -318,6 +319,15 @@ class _Work:
         )
         writing: collections.deque[Future] = collections.deque()
         encoder = ThreadPoolExecutor(1)
+        broken = threading.Event()
+
+        def in_order(function: Callable[..., None], *args: Any) -> None:
+            # After a frame that was lost, its segment must not be finished.
+            if not broken.is_set():
+                broken.set()
+                function(*args)
+                broken.clear()
+
         try:
             while True:
                 before = self._summary.pixels
@@ -331,13 +341,14 @@ class _Work:
                         batch=batch,
                     )
                     self._count(info.size, len(some))
-                    writing.append(encoder.submit(encode, some, results))
+                    writing.append(encoder.submit(in_order, encode, some, results))
                     while len(writing) > 2:
                         writing.popleft().result()
                 if self._summary.pixels == before:
                     break
                 state = smoothing and smoothing.previous
-                writing.append(encoder.submit(segments.finish_segment, state))
+                finish = segments.finish_segment
+                writing.append(encoder.submit(in_order, finish, state))
             for future in writing:
                 future.result()
             segments.join()

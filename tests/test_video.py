@@ -126,8 +126,8 @@ def test_colours_and_their_tags_stay(tmp_path, tags):
         originals, pictures(target), moving(5, 36, 60), strict=True
     ):
         assert np.abs(a.astype(int) - original).mean() < 3
-        assert np.abs(a.astype(int) - b).mean() < 2
-        assert np.abs((a.astype(int) - b).mean(axis=(0, 1))).max() < 1
+        assert np.abs(a.astype(int) - b).mean() < 4
+        assert np.abs((a.astype(int) - b).mean(axis=(0, 1))).max() < 2
 
 
 def test_phone_video_is_turned_upright(tmp_path):
