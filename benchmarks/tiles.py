@@ -57,12 +57,14 @@ def scene(height: int, width: int) -> np.ndarray:
 
 
 def load(weights: str | None, tile: int) -> derain.Derainer:
+    """These weights, or the released layout with random ones."""
     if weights:
         return derain.load(weights, tile)
     return derain.Derainer(random_release(), tile)
 
 
 def difference(args: argparse.Namespace) -> None:
+    """Prints how far tiled output is from that of the whole."""
     height, width = map(int, args.whole.split("x"))
     image = scene(height, width)
     whole, _ = load(args.weights, 0).run(image)
@@ -79,12 +81,11 @@ def difference(args: argparse.Namespace) -> None:
 
 
 def memory(args: argparse.Namespace) -> None:
+    """Prints the peak memory of this process for one picture."""
     process = psutil.Process()
     height, width = map(int, args.measure.split("x"))
     derainer = load(args.weights, args.tile)
     image = scene(height, width)
-    if args.warm:
-        derainer.run_many([scene(8, 8)])
     before = process.memory_info().rss
     peak, done = [before], threading.Event()
 
@@ -108,6 +109,7 @@ def memory(args: argparse.Namespace) -> None:
 
 
 def main() -> None:
+    """Reads the flags and runs what they ask for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--weights")
     parser.add_argument("--tile", type=int, default=derain.TILE)
@@ -115,7 +117,6 @@ def main() -> None:
     parser.add_argument("--whole", default="1088x1920", help="compared; '' for none")
     parser.add_argument("--sizes", default="1024x1024,2160x3840,4320x7680")
     parser.add_argument("--measure", help=argparse.SUPPRESS)
-    parser.add_argument("--warm", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.measure:
         memory(args)

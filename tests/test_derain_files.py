@@ -174,13 +174,7 @@ def test_killed_in_the_middle_it_goes_on(tmp_path):
     x, y = tmp_path / "x", tmp_path / "y"
     for i in range(40):
         image_io.write_image(x / f"{i:02d}.png", picture(64 + 4 * (i % 5), 200))
-    safetensors_file.write(
-        tiny_generator.loaded(), tmp_path / "w.safetensors", "float32"
-    )
-    command = [sys.executable, str(ROOT / "main.py"), "--mode=derain"]
-    command += [f"--weights={tmp_path / 'w.safetensors'}", f"--input={x}"]
-    command += [f"--output={y}"]
-    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
+    command = command_line(tmp_path, x, y)
 
     def whole_results():
         results = [p for p in y.glob("*") if not p.name.startswith(".")]
