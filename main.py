@@ -13,6 +13,7 @@ from absl import flags
 from absl import logging as absl_logging
 from ml_collections import config_flags
 
+from raindrop import compilation_cache
 from raindrop.errors import UserError
 
 _MODES = ("train", "evaluate", "derain", "render", "convert")
@@ -155,6 +156,7 @@ def main(argv: list[str]) -> int:
         if rest:
             raise UserError(f"unknown argument {rest[0]!r}; flags begin with --")
         _set_up_logging()
+        compilation_cache.enable()
         return _RUN[MODE.value]() or 0
     except (UserError, flags.Error) as error:
         print(f"raindrop: {error}", file=sys.stderr)

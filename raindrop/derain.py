@@ -19,7 +19,7 @@ from raindrop.weights import LoadedGenerator
 
 # Pictures of more than TILE x TILE pixels are cut, and a batch has no more either: that
 # bounds the memory of a network call. benchmarks/tiles.py measures what cutting does.
-TILE = 1024
+TILE = 768
 # What neighbouring tiles share. Pixels that count are at least three eighths of it from
 # any cut: 96 pixels, of the 205 that the released network could reach.
 OVERLAP = 256
@@ -36,7 +36,7 @@ class Smoothing:
 
     Attributes:
       weight: of the frame before, from 0 (nothing changes) to below 1.
-      previous: map of the frame before, [H, W, 1], padded to multiples of four.
+      previous: map of the frame before, [H, W, 1], padded as the network takes it.
     """
 
     weight: float
@@ -64,7 +64,7 @@ class Derainer:
     Args:
       loaded: the weights and their network.
       tile: pictures of more than `tile` squared pixels are cut into tiles of at most as
-        many; 0 cuts none, whatever memory it takes. Tiles below 1024 overlap less.
+        many; 0 cuts none, whatever memory it takes. Tiles below 768 overlap less.
       devices: that share the work; all accelerators there are, or the CPU.
 
     Raises:
@@ -84,8 +84,11 @@ class Derainer:
             )
         self.source = loaded.source
         self.identity = f"{loaded.source} {loaded.sha256}"
-        self.tile = tile // 4 * 4
-        self._overlap = min(OVERLAP, self.tile // 4)
+        # Pictures are padded to a multiple of this, and tiles start at one.
+        self._multiple = 4 * loaded.fields.get("patch_size", 1)
+        self.tile = tile // self._multiple * self._multiple
+        third = self.tile // 3 // self._multiple * self._multiple
+        self._overlap = min(OVERLAP, third)
         self.steps = loaded.fields["attention"].get("steps", 4)
         if devices is None:
             devices = jax.local_devices()
@@ -163,6 +166,11 @@ class Derainer:
         maps = np.stack([one for _, one in results], axis=1)
         return (pictures, maps) if image.ndim == 4 else (pictures[0], maps[:, 0])
 
+    def padded_size(self, size: tiles.Size) -> tiles.Size:
+        """(height, width) as the network takes it."""
+        height, width = (-(-side // self._multiple) * self._multiple for side in size)
+        return height, width
+
     def is_tiled(self, size: tiles.Size) -> bool:
         """Whether pictures of that (height, width) are cut."""
         return bool(self.tile) and size[0] * size[1] > self.tile**2
@@ -188,7 +196,7 @@ class Derainer:
         Args:
           images: RGB [H, W, 3] each, uint8, uint16 or float; of any sizes that fit
             `shape`.
-          shape: the multiple of four that the network is compiled for; the first
+          shape: the padded size that the network is compiled for; the first
             picture's, padded, by default. Smaller pictures come out as they would in
             a network of their own size. Of pictures that are cut, the tiles' shape.
           attention: whether the maps are wanted.
@@ -204,15 +212,15 @@ class Derainer:
         """
         if smoothing is not None and not self.steps:
             raise UserError("these weights have no attention map to smooth")
-        if self.is_tiled(padded_size(images[0].shape[:2])):
+        if self.is_tiled(self.padded_size(images[0].shape[:2])):
             return [self._tiled(i, shape, attention, raw, smoothing) for i in images]
-        shape = shape or padded_size(images[0].shape[:2])
+        shape = shape or self.padded_size(images[0].shape[:2])
         batch = batch or self.batch_size(shape, len(images))
         results = []
         for start in range(0, len(images), batch):
             some = images[start : start + batch]
             pictures, maps = self._call(
-                [image_io.pad_to_multiple(i) for i in some],
+                [image_io.pad_to_multiple(i, self._multiple) for i in some],
                 shape,
                 batch,
                 attention,
@@ -264,10 +272,12 @@ class Derainer:
         smoothing: Smoothing | None,
     ) -> tuple[np.ndarray, np.ndarray | None]:
         height, width = image.shape[:2]
-        padded = image_io.pad_to_multiple(image)
-        shape = shape or tiles.tile_shape(padded.shape[:2], self.tile, self._overlap)
+        padded = image_io.pad_to_multiple(image, self._multiple)
+        shape = shape or tiles.tile_shape(
+            padded.shape[:2], self.tile, self._overlap, self._multiple
+        )
         rows, columns = (
-            tiles.positions(size, side, self._overlap)
+            tiles.positions(size, side, self._overlap, self._multiple)
             for size, side in zip(padded.shape[:2], shape, strict=True)
         )
         corners = [(row, column) for row in rows for column in columns]
@@ -301,11 +311,6 @@ class Derainer:
         if smoothing is not None:
             smoothing.previous = maps[-1].copy()
         return result, maps[:, :height, :width] if attention else None
-
-
-def padded_size(size: tiles.Size) -> tiles.Size:
-    """(height, width) rounded up to multiples of four."""
-    return -(-size[0] // 4) * 4, -(-size[1] // 4) * 4
 
 
 def load(weights: str | os.PathLike, tile: int = TILE) -> Derainer:

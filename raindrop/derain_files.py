@@ -25,7 +25,7 @@ import numpy as np
 from tqdm import tqdm
 
 from raindrop import image_io, pipelining, tiles, video
-from raindrop.derain import Derainer, Smoothing, padded_size
+from raindrop.derain import Derainer, Smoothing
 from raindrop.errors import UserError
 
 _LOG = logging.getLogger(__name__)
@@ -238,7 +238,7 @@ class _Work:
         """The shape to compile for, pictures at once, and which."""
         batches = []
         groups = collections.defaultdict(list)
-        padded = {job: padded_size(size) for job, size in sizes.items()}
+        padded = {job: self._derainer.padded_size(size) for job, size in sizes.items()}
         whole = {j: s for j, s in padded.items() if not self._derainer.is_tiled(s)}
         cut = {job: size for job, size in padded.items() if job not in whole}
         # Tiles of the best shape for each size, or square ones that serve them all.
@@ -303,7 +303,7 @@ class _Work:
         smoothing = None
         if options.temporal:
             smoothing = Smoothing(options.temporal, segments.state)
-        batch = derainer.batch_size(padded_size(info.size), video.SEGMENT)
+        batch = derainer.batch_size(derainer.padded_size(info.size), video.SEGMENT)
 
         def encode(frames: Sequence[Any], results: Sequence[Any]) -> None:
             for (moment, frame), (picture, maps) in zip(frames, results, strict=True):

@@ -1,7 +1,7 @@
 """How pictures are cut and grouped: tiles and their seams, and a few shapes for many.
 
-Sizes are (height, width) in pixels, padded to multiples of four, which is what the
-network takes.
+Sizes are (height, width) in pixels, padded to multiples of what the network steps by:
+four, or four times its patches.
 """
 
 import itertools
@@ -14,28 +14,31 @@ import numpy as np
 Size = tuple[int, int]
 
 
-def positions(length: int, tile: int, overlap: int) -> list[int]:
-    """Where tiles start along a side: evenly spread, multiples of four.
+def positions(length: int, tile: int, overlap: int, multiple: int = 4) -> list[int]:
+    """Where tiles start along a side: evenly spread, and multiples of `multiple`.
 
     Args:
-      length: of the side; a multiple of four.
-      tile: side of a tile; a multiple of four.
+      length: of the side; a multiple of `multiple`, as all here.
+      tile: side of a tile.
       overlap: the least that neighbours share; less than half a tile.
+      multiple: what the network steps by.
     """
     if length <= tile:
         return [0]
     count = -(-(length - overlap) // (tile - overlap))
     last = length - tile
-    return [last * i // (count - 1) // 4 * 4 for i in range(count)]
+    steps = last // multiple
+    return [steps * i // (count - 1) * multiple for i in range(count)]
 
 
-def tile_shape(size: Size, tile: int, overlap: int) -> Size:
+def tile_shape(size: Size, tile: int, overlap: int, multiple: int = 4) -> Size:
     """The tiles for a picture with the least to compute, for their overlaps.
 
     Args:
       size: of the picture.
       tile: tiles hold at most `tile` squared pixels.
       overlap: the least that neighbours share.
+      multiple: what the network steps by.
     """
 
     def sides(length: int) -> dict[int, int]:
@@ -44,7 +47,7 @@ def tile_shape(size: Size, tile: int, overlap: int) -> Size:
         while (last := result[len(result)]) > 2 * overlap:
             count = len(result) + 1
             exact = (length + (count - 1) * overlap) / count
-            result[count] = min(last, math.ceil(exact / 4) * 4)
+            result[count] = min(last, math.ceil(exact / multiple) * multiple)
             if len(result) * overlap > 2 * length:
                 break
         return {n: side for n, side in result.items() if n == 1 or side > 2 * overlap}

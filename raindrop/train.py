@@ -51,9 +51,17 @@ def make_networks(config: Any) -> tuple[Networks, Any, str]:
             config.vgg.weights, config.vgg.layers, config.training.seed, dtype
         )
     networks = Networks(
-        generator=generator.from_fields(config.model.generator.to_dict(), dtype),
-        discriminator=Discriminator(**config.model.discriminator, dtype=dtype),
-        vgg=vgg.module if vgg else None,
+        generator=generator.from_fields(
+            config.model.generator.to_dict(), dtype, config.model.fast_gradients
+        ),
+        discriminator=Discriminator(
+            **config.model.discriminator,
+            dtype=dtype,
+            fast_gradients=config.model.fast_gradients,
+        ),
+        vgg=vgg.module.clone(fast_gradients=config.model.fast_gradients)
+        if vgg
+        else None,
     )
     return networks, vgg.params if vgg else None, vgg.source if vgg else "none"
 
@@ -65,8 +73,9 @@ def make_state(
     optimizers, schedules = train_state.make_optimizers(
         config.optimizer, config.training.num_steps
     )
+    # XLA's own generator: the default one takes seconds to compile for this many draws.
     state = train_state.create(
-        jax.random.key(config.training.seed),
+        jax.random.key(config.training.seed, impl="rbg"),
         networks.generator,
         networks.discriminator,
         optimizers,

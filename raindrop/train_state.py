@@ -100,6 +100,11 @@ def make_optimizers(
     return optimizers, schedules
 
 
+def _init(network: nn.Module, key: jax.Array, size: int) -> Any:
+    picture = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
+    return jax.jit(network.lazy_init)(key, picture)["params"]
+
+
 def create(
     key: jax.Array,
     generator: Generator,
@@ -120,11 +125,9 @@ def create(
     """
     generator_key, discriminator_key = jax.random.split(key)
     if generator_params is None:
-        # The parameters depend on no size: the smallest picture compiles fastest.
-        tiny = jnp.zeros((1, 8, 8, 3))
-        generator_params = jax.jit(generator.init)(generator_key, tiny)["params"]
-    crop = jnp.zeros((1, crop_size, crop_size, 3))
-    discriminator_params = jax.jit(discriminator.init)(discriminator_key, crop)
+        # The generator's parameters depend on no size.
+        generator_params = _init(generator, generator_key, 8)
+    discriminator_params = _init(discriminator, discriminator_key, crop_size)
 
     def make(name: str, network: nn.Module, params: Any) -> TrainState:
         made = TrainState.create(
@@ -136,9 +139,7 @@ def create(
 
     return GANState(
         generator=make("generator", generator, generator_params),
-        discriminator=make(
-            "discriminator", discriminator, discriminator_params["params"]
-        ),
+        discriminator=make("discriminator", discriminator, discriminator_params),
         # A copy: the step donates its state, and no buffer can be donated twice.
         ema=jax.tree.map(jnp.copy, generator_params),
     )

@@ -1,0 +1,41 @@
+r"""A slim generator for machines without a GPU, trained on rendered raindrops.
+
+Command:  python main.py --config=configs/lite.py --workdir=runs/lite \
+              --config.data.photos=FOLDER
+Hardware: any; hours on two CPU cores.
+
+It works on patches of 2 x 2 pixels, with two steps of attention at 16 channels and an
+autoencoder at 28, and gives a correction, added to its input. No discriminator and no
+perceptual loss: their gradients cost more than the generator's own, and PSNR does not
+need them.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import default
+
+
+def get_config() -> ConfigDict:
+    """The configuration."""
+    config = default.get_config()
+    config.data.crop_size = 128
+    attention = config.model.generator.attention
+    attention.steps = 2
+    attention.channels = 16
+    attention.num_blocks = 2
+    config.model.generator.autoencoder.channels = 28
+    config.model.generator.autoencoder.relu_heads = False
+    config.model.generator.residual = True
+    config.model.generator.patch_size = 2
+    config.loss.attention = 0.1
+    config.loss.multiscale_norm = "l1"
+    config.loss.perceptual = 0.0
+    config.loss.adversarial = 0.0
+    config.optimizer.learning_rate = 1e-3
+    config.optimizer.b1 = 0.9
+    config.optimizer.warmup_steps = 200
+    config.training.num_steps = 20_000
+    config.training.log_every = 100
+    config.training.checkpoint_every = 500
+    config.training.evaluate_every = 2_000
+    return config
