@@ -33,7 +33,23 @@ DTYPE = flags.DEFINE_enum(
     "dtype", "float32", ["float32", "float16"], "Of what convert writes."
 )
 INPUT = flags.DEFINE_string("input", None, "What to derain.")
-OUTPUT = flags.DEFINE_string("output", None, "Where evaluate, derain and check write.")
+OUTPUT = flags.DEFINE_string("output", None, "Where the modes but train write.")
+OVERWRITE = flags.DEFINE_bool("overwrite", False, "Derain what is there already, too.")
+ATTENTION = flags.DEFINE_bool("attention", False, "Write the attention maps as well.")
+COMPARE = flags.DEFINE_bool("compare", False, "Write before|after as well.")
+TILE = flags.DEFINE_integer(
+    "tile", None, "Pictures of more than TILE x TILE pixels are cut; 0: none."
+)
+TEMPORAL = flags.DEFINE_float(
+    "temporal",
+    0.0,
+    "Steadies a video's attention map: weight of the frame before.",
+    lower_bound=0.0,
+    upper_bound=0.99,
+)
+MAX_MEGAPIXELS = flags.DEFINE_float(
+    "max_megapixels", None, "Larger pictures are refused; 178.9 by default."
+)
 
 
 def _workdir() -> str:
@@ -84,13 +100,20 @@ def _evaluate() -> None:
         print(path)
 
 
-def _derain() -> None:
-    from raindrop import checkpoints, derain
+def _derain() -> int:
+    from raindrop import checkpoints, derain, derain_files, image_io
 
     _need(weights=WEIGHTS.value, input=INPUT.value, output=OUTPUT.value)
-    derainer = derain.Derainer(checkpoints.load_generator(WEIGHTS.value))
-    derain.derain_file(derainer, INPUT.value, OUTPUT.value)
-    print(OUTPUT.value)
+    if MAX_MEGAPIXELS.value is not None:
+        image_io.limit_megapixels(MAX_MEGAPIXELS.value)
+    tile = derain.TILE if TILE.value is None else TILE.value
+    derainer = derain.Derainer(checkpoints.load_generator(WEIGHTS.value), tile)
+    options = derain_files.Options(
+        OVERWRITE.value, ATTENTION.value, COMPARE.value, TEMPORAL.value
+    )
+    summary = derain_files.derain_files(derainer, INPUT.value, OUTPUT.value, options)
+    print(f"{OUTPUT.value}: {summary}")
+    return 1 if summary.failed else 0
 
 
 def _render() -> None:
@@ -138,18 +161,21 @@ _RUN = {
 
 
 def main(argv: list[str]) -> int:
-    """Runs the mode asked for; 0, or 2 after one line on what is wrong."""
+    """Runs the mode asked for.
+
+    Returns:
+      0; 1 where some of many files failed; 2 after one line on what is wrong.
+    """
     try:
         rest = flags.FLAGS(argv)[1:]
         if rest:
             raise UserError(f"unknown argument {rest[0]!r}; flags begin with --")
         _set_up_logging()
         compilation_cache.enable()
-        _RUN[MODE.value]()
+        return _RUN[MODE.value]() or 0
     except (UserError, flags.Error) as error:
         print(f"raindrop: {error}", file=sys.stderr)
         return 2
-    return 0
 
 
 if __name__ == "__main__":
