@@ -15,6 +15,7 @@ from absl import flags
 from absl import logging as absl_logging
 from ml_collections import ConfigDict, config_flags
 
+from raindrop import compilation_cache
 from raindrop.errors import UserError
 
 _MODES = ("train", "evaluate", "derain", "render", "convert")
@@ -190,6 +191,7 @@ def main(argv: list[str]) -> int:
     try:
         _parse(argv)
         _set_up_logging()
+        compilation_cache.enable()
         _RUN[MODE.value]()
     except (UserError, flags.Error) as error:
         print(f"raindrop: {error}", file=sys.stderr)

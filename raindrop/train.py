@@ -63,9 +63,17 @@ def make_networks(config: Any) -> tuple[Networks, Any, str]:
             config.vgg.weights, config.vgg.layers, config.training.seed, dtype
         )
     networks = Networks(
-        generator=generator.from_fields(config.model.generator.to_dict(), dtype),
-        discriminator=Discriminator(**config.model.discriminator, dtype=dtype),
-        vgg=vgg.module if vgg else None,
+        generator=generator.from_fields(
+            config.model.generator.to_dict(), dtype, config.model.fast_gradients
+        ),
+        discriminator=Discriminator(
+            **config.model.discriminator,
+            dtype=dtype,
+            fast_gradients=config.model.fast_gradients,
+        ),
+        vgg=vgg.module.clone(fast_gradients=config.model.fast_gradients)
+        if vgg
+        else None,
     )
     return networks, vgg.params if vgg else None, vgg.source if vgg else "none"
 

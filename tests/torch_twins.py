@@ -101,12 +101,101 @@ class Discriminator(nn.Module):
         return self.logits(self.dense(x))[:, 0], attention
 
 
-def vgg_features(convs, image):
-    """relu1_1 to relu2_2 of [N, 3, H, W], `convs` four Conv2d."""
-    features = []
-    for i, conv in enumerate(convs):
-        if i == 2:
-            image = F.max_pool2d(image, 2)
-        image = F.relu(conv(image))
-        features.append(image)
-    return features
+class VGG(nn.Module):
+    """relu1_1 to relu2_2, from RGB in [0, 1] and with the weights of Caffe's model."""
+
+    mean, scale = (103.939, 116.779, 123.68), 255.0
+
+    def __init__(self):
+        super().__init__()
+        widths = (3, 64, 64, 128, 128)
+        self.convs = nn.ModuleList(
+            nn.Conv2d(i, o, 3, 1, 1) for i, o in itertools.pairwise(widths)
+        )
+
+    def forward(self, image):
+        x = self.scale * image.flip(1) - image.new_tensor(self.mean).view(3, 1, 1)
+        features = []
+        for i, conv in enumerate(self.convs):
+            if i == 2:
+                x = F.max_pool2d(x, 2)
+            x = F.relu(conv(x))
+            features.append(x)
+        return features
+
+
+def generator_loss(output, fake_logits, vgg, clean, mask):
+    """L_G as the paper writes it; `output` is what `Generator` gives."""
+    maps, *scales = output
+    loss = sum(
+        0.8 ** (len(maps) - t) * F.mse_loss(a, mask) for t, a in enumerate(maps, 1)
+    )
+    for weight, factor, scale in zip((0.6, 0.8, 1.0), (4, 2, 1), scales, strict=True):
+        loss = loss + weight * F.mse_loss(scale, F.avg_pool2d(clean, factor))
+    with torch.no_grad():
+        targets = vgg(clean)
+    errors = [F.mse_loss(a, b) for a, b in zip(vgg(scales[-1]), targets, strict=True)]
+    # The features of Caffe's model, brought to the size of torchvision's.
+    feature_scale = (1 / vgg.scale) / ((0.229 + 0.224 + 0.225) / 3)
+    loss = loss + feature_scale**2 * sum(errors) / len(errors)
+    return loss + 0.01 * torch.log(1 - torch.sigmoid(fake_logits)).mean()
+
+
+def discriminator_loss(real, fake, attention):
+    """L_D as the paper writes it; `real` and `fake` are what `Discriminator` gives."""
+    (real_logits, real_map), (fake_logits, fake_map) = real, fake
+    loss = -torch.log(torch.sigmoid(real_logits)).mean()
+    loss = loss - torch.log(1 - torch.sigmoid(fake_logits)).mean()
+    map_loss = F.mse_loss(fake_map, attention) + F.mse_loss(
+        real_map, torch.zeros_like(real_map)
+    )
+    return loss + 0.05 * map_loss
+
+
+def gan_gradients(generator, discriminator, vgg, rainy, clean, mask):
+    """Gradients of L_G and L_D for one batch, as `{name: gradient}` each."""
+
+    def gradients(loss, module):
+        names, params = zip(*module.named_parameters(), strict=True)
+        return dict(zip(names, torch.autograd.grad(loss, params), strict=True))
+
+    output = generator(rainy)
+    fake_logits, _ = discriminator(output[-1])
+    g_loss = generator_loss(output, fake_logits, vgg, clean, mask)
+    g_gradients = gradients(g_loss, generator)
+    d_loss = discriminator_loss(
+        discriminator(clean),
+        discriminator(output[-1].detach()),
+        output[0][-1].detach(),
+    )
+    return g_gradients, gradients(d_loss, discriminator)
+
+
+def to_flax(tensors, names):
+    """Tensors of convolutions and dense layers, renamed by `names`, as Flax has them.
+
+    `names` takes a layer's PyTorch name to its Flax name.
+    """
+    tree = {}
+    for name, value in tensors.items():
+        layer, kind = name.rsplit(".", 1)
+        value = value.detach().numpy()
+        if kind == "weight":
+            value = value.transpose(2, 3, 1, 0) if value.ndim == 4 else value.T
+        tree.setdefault(names[layer], {})[
+            {"weight": "kernel", "bias": "bias"}[kind]
+        ] = value
+    return tree
+
+
+DISCRIMINATOR_NAMES = {
+    **{f"convs.{i}.0": f"conv{i + 1}" for i in range(6)},
+    **{f"strided.{i}.0": f"strided{i + 1}" for i in range(3)},
+    **{name: name for name in ("map", "dense", "logits")},
+}
+VGG_NAMES = {
+    "convs.0": "conv1_1",
+    "convs.1": "conv1_2",
+    "convs.2": "conv2_1",
+    "convs.3": "conv2_2",
+}

@@ -31,6 +31,7 @@ class AttentionStep(nn.Module):
       use_bias: of the first convolution and the residual blocks.
       lstm_bias: of the gates and the map.
       dtype: of the computation.
+      fast_gradients: on a CPU; see `convolution`.
     """
 
     channels: int = 32
@@ -43,15 +44,21 @@ class AttentionStep(nn.Module):
     use_bias: bool = True
     lstm_bias: bool = True
     dtype: Dtype = jnp.float32
+    fast_gradients: bool = True
 
     @nn.compact
     def __call__(self, carry: Carry, image: jax.Array) -> tuple[Carry, jax.Array]:
         """Takes (C, H, A) and the image [B, H, W, 3]; gives the new ones, and A."""
         cell, hidden, attention = carry
         act = activation(self.negative_slope)
-        conv = partial(layers.conv, use_bias=self.use_bias, dtype=self.dtype)
+        conv = partial(
+            layers.conv,
+            use_bias=self.use_bias,
+            dtype=self.dtype,
+            fast_gradients=self.fast_gradients,
+        )
+        lstm_conv = partial(conv, use_bias=self.lstm_bias)
         block_conv = partial(conv, self.channels, self.block_kernel_size)
-        lstm_conv = partial(layers.conv, use_bias=self.lstm_bias, dtype=self.dtype)
 
         x = jnp.concatenate([image, attention], axis=-1)
         x = y = act(conv(self.channels, name="input")(x))
@@ -81,8 +88,8 @@ class AttentiveRecurrentNetwork(nn.Module):
     Attributes:
       steps: N of the paper. 0 gives no maps.
       share_steps: one set of weights for all steps, or one set each (leading axis).
-      unroll: the scan written out. On a CPU without `fast_gradients` the backward
-        pass of a rolled scan is many times slower.
+      unroll: the scan written out. On a CPU it takes as long and compiles slower;
+        without `fast_gradients` a rolled scan is many times slower there.
       remat: recompute the steps in the backward pass; saves most of the memory.
       Others: see `AttentionStep`.
     """
@@ -98,9 +105,10 @@ class AttentiveRecurrentNetwork(nn.Module):
     negative_slope: float = 0.0
     use_bias: bool = True
     lstm_bias: bool = True
-    unroll: bool = True
+    unroll: bool = False
     remat: bool = False
     dtype: Dtype = jnp.float32
+    fast_gradients: bool = True
 
     @nn.compact
     def __call__(self, image: jax.Array) -> jax.Array:
@@ -133,6 +141,7 @@ class AttentiveRecurrentNetwork(nn.Module):
             use_bias=self.use_bias,
             lstm_bias=self.lstm_bias,
             dtype=self.dtype,
+            fast_gradients=self.fast_gradients,
             name="step",
         )((state, state, attention), image.astype(self.dtype))
         return maps

@@ -33,6 +33,7 @@ class Discriminator(nn.Module):
         features pass as they are and the map is zero.
       negative_slope: of the (leaky) ReLU.
       dtype: of the computation.
+      fast_gradients: on a CPU; see `convolution`.
     """
 
     channels: tuple[int, ...] = (8, 16, 32, 64, 128, 128)
@@ -41,12 +42,15 @@ class Discriminator(nn.Module):
     attentive: bool = True
     negative_slope: float = 0.0
     dtype: Dtype = jnp.float32
+    fast_gradients: bool = True
 
     @nn.compact
     def __call__(self, image: jax.Array) -> DiscriminatorOutput:
         """Image [B, H, W, 3], RGB in [0, 1] -> `DiscriminatorOutput`."""
         act = activation(self.negative_slope)
-        conv = partial(layers.conv, dtype=self.dtype)
+        conv = partial(
+            layers.conv, dtype=self.dtype, fast_gradients=self.fast_gradients
+        )
         x = image.astype(self.dtype)
         for i, features in enumerate(self.channels, start=1):
             x = act(conv(features, 5, name=f"conv{i}")(x))

@@ -6,11 +6,14 @@ there for the network that was trained with it.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+
+from raindrop.models import convolution
 
 Dtype = Any
 Activation = Callable[[jax.Array], jax.Array]
@@ -32,6 +35,7 @@ def conv(
     use_bias: bool = True,
     same_padding: bool = False,
     dtype: Dtype = jnp.float32,
+    fast_gradients: bool = True,
     name: str | None = None,
 ) -> nn.Conv:
     """A square convolution, [B, H, W, C] -> [B, H', W', features].
@@ -44,6 +48,7 @@ def conv(
       use_bias: whether a bias is added.
       same_padding: TensorFlow's 'SAME' in place of symmetric padding.
       dtype: of the computation; parameters are float32.
+      fast_gradients: on a CPU; see `convolution`.
       name: of the layer.
     """
     return nn.Conv(
@@ -54,6 +59,9 @@ def conv(
         padding="SAME" if same_padding else dilation * (kernel_size // 2),
         use_bias=use_bias,
         dtype=dtype,
+        conv_general_dilated=(
+            convolution.conv_general_dilated if fast_gradients else None
+        ),
         name=name,
     )
 
@@ -71,11 +79,18 @@ class Upsample(nn.Module):
     use_bias: bool = True
     same_padding: bool = False
     dtype: Dtype = jnp.float32
+    fast_gradients: bool = True
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """[B, H, W, C] -> [B, 2 H, 2 W, features]."""
-        x = nn.ConvTranspose(
+        transposed_conv = nn.ConvTranspose
+        if self.fast_gradients:
+            # The parameters of nn.Conv are the same.
+            transposed_conv = partial(
+                nn.Conv, conv_general_dilated=convolution.conv_transpose
+            )
+        x = transposed_conv(
             self.features,
             (4, 4),
             strides=(2, 2),

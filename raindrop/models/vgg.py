@@ -1,6 +1,7 @@
 """VGG-16 features for the perceptual loss (Simonyan & Zisserman 2015)."""
 
 import dataclasses
+from functools import partial
 
 import flax.linen as nn
 import jax
@@ -55,11 +56,13 @@ class VGG16(nn.Module):
       layers: names of the features to return, such as 'relu2_2'.
       normalization: what the weights want.
       dtype: of the computation.
+      fast_gradients: on a CPU; see `convolution`.
     """
 
     layers: tuple[str, ...] = ("relu1_1", "relu1_2", "relu2_1", "relu2_2")
     normalization: Normalization = KERAS
     dtype: Dtype = jnp.float32
+    fast_gradients: bool = True
 
     @nn.compact
     def __call__(self, image: jax.Array) -> dict[str, jax.Array]:
@@ -74,6 +77,9 @@ class VGG16(nn.Module):
             raise ValueError(f"VGG-16 has no layers {sorted(unknown)}; it has {known}")
         last = max(known.index(name) for name in self.layers)
 
+        conv = partial(
+            layers.conv, dtype=self.dtype, fast_gradients=self.fast_gradients
+        )
         features = {}
         x = self.normalization(image).astype(self.dtype)
         for name in known[: last + 1]:
@@ -81,8 +87,7 @@ class VGG16(nn.Module):
             if block > 1 and i == 1:
                 x = nn.max_pool(x, (2, 2), strides=(2, 2))
             width = min(64 * 2 ** (block - 1), 512)
-            conv = layers.conv(width, 3, dtype=self.dtype, name=f"conv{block}_{i}")
-            x = nn.relu(conv(x))
+            x = nn.relu(conv(width, 3, name=f"conv{block}_{i}")(x))
             if name in self.layers:
                 features[name] = x.astype(jnp.float32)
         return features

@@ -19,7 +19,7 @@ from raindrop.weights import LoadedGenerator, layout
 
 _FORMAT = "raindrop-generator"
 # Fields that say how to compute, not what; and those that Flax adds.
-_NOT_THE_NETWORK = ("dtype", "unroll", "remat", "parent", "name")
+_NOT_THE_NETWORK = ("dtype", "fast_gradients", "unroll", "remat", "parent", "name")
 
 
 def write(loaded: LoadedGenerator, path: str | os.PathLike, dtype: str) -> None:

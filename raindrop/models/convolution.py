@@ -1,0 +1,288 @@
+"""A convolution, and its transpose, whose gradients are fast on a CPU too.
+
+XLA turns the gradients of a convolution into convolutions again, and its CPU backend is
+fast for one form alone: NHWC, with a small HWIO kernel, not dilated on the left. The
+kernel gradient is far from that form (the whole picture is its window, the samples are
+its channels) and runs three to eight times as long as the convolution itself; inside a
+loop, such as `nn.scan`, it even stays on a single thread. The transposed convolution
+multiplies by all the zeros that its stride puts between the pixels. So here, on a CPU:
+
+- the input gradient is a plain convolution of dy with the flipped kernel; with a
+  stride, one for each phase of the output, interleaved: no zeros, and a transposed
+  convolution is the same thing (Dumoulin & Visin 2016, section 4);
+- the kernel gradient is a convolution over the rows alone whose channels are a whole
+  row of pixels. That is a long matrix product, and goes a few rows at a time, so that
+  the shifted copies that it needs stay in the cache.
+
+All are equal to XLA's own up to the order of the sums. Other platforms, chosen when the
+program is compiled, keep XLA's own, as their libraries have better kernels.
+`benchmarks/README.md` holds the measurements.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+Padding = tuple[tuple[int, int], tuple[int, int]]
+
+_DIMENSIONS = ("NHWC", "HWIO", "NHWC")
+_ROWS = 32  # of dy that one turn of the kernel gradient's loop takes
+
+
+def conv_general_dilated(
+    x: jax.Array,
+    kernel: jax.Array,
+    strides: Sequence[int],
+    padding: str | Sequence[tuple[int, int]],
+    *,
+    rhs_dilation: Sequence[int] = (1, 1),
+    **options: object,
+) -> jax.Array:
+    """For `nn.Conv(conv_general_dilated=...)`: the same, with fast gradients.
+
+    Args:
+      x: [B, H, W, C].
+      kernel: [h, w, C, features].
+      strides: of the window, the same for both axes.
+      padding: 'SAME', or before and after for both axes.
+      rhs_dilation: spacing of the kernel's taps, the same for both axes.
+      **options: of `lax.conv_general_dilated`, as `nn.Conv` sets them by default; a
+        convolution in groups or one that dilates its input is not covered.
+    """
+    (stride, _), (dilation, _) = strides, rhs_dilation
+    if isinstance(padding, str):
+        window = [dilation * (size - 1) + 1 for size in kernel.shape[:2]]
+        padding = lax.padtype_to_pads(x.shape[1:3], window, strides, padding)
+    return _convolve(x, kernel, stride, tuple(map(tuple, padding)), dilation)
+
+
+def conv_transpose(
+    x: jax.Array,
+    kernel: jax.Array,
+    strides: Sequence[int],
+    padding: str,
+    **options: object,
+) -> jax.Array:
+    """`lax.conv_transpose` with fast gradients, in the place where `nn.Conv` has one.
+
+    Args:
+      x: [B, H, W, C].
+      kernel: [h, w, C, features], larger than the stride by an even number.
+      strides: s, the same for both axes.
+      padding: 'SAME'.
+      **options: as for `conv_general_dilated`.
+
+    Returns:
+      [B, s H, s W, features].
+    """
+    stride, _ = strides
+    pads = tuple(((size - stride) // 2,) * 2 for size in kernel.shape[:2])
+    return _transpose(x, _flip(kernel), stride, pads)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
+def _convolve(
+    x: jax.Array, kernel: jax.Array, stride: int, padding: Padding, dilation: int
+) -> jax.Array:
+    return lax.conv_general_dilated(
+        x,
+        kernel,
+        (stride, stride),
+        padding,
+        rhs_dilation=(dilation, dilation),
+        dimension_numbers=_DIMENSIONS,
+    )
+
+
+def _convolve_forward(x, kernel, *window):  # noqa: ANN001, ANN002, ANN202
+    return _convolve(x, kernel, *window), (x, kernel)
+
+
+def _convolve_backward(stride, padding, dilation, saved, dy):  # noqa: ANN001, ANN202
+    x, kernel = saved
+    window = (stride, padding, dilation)
+    dx = _input_gradient(dy, kernel, x.shape, *window)
+    return dx, _kernel_gradient(x, dy, kernel.shape, *window)
+
+
+_convolve.defvjp(_convolve_forward, _convolve_backward)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _transpose(
+    x: jax.Array, kernel: jax.Array, stride: int, padding: Padding
+) -> jax.Array:
+    """What the convolution [B, s H, s W, F] -> [B, H, W, C] does to its cotangents."""
+    batch, height, width, _ = x.shape
+    shape = (batch, stride * height, stride * width, kernel.shape[2])
+    return _input_gradient(x, kernel, shape, stride, padding, 1)
+
+
+def _transpose_forward(x, kernel, *window):  # noqa: ANN001, ANN002, ANN202
+    return _transpose(x, kernel, *window), (x, kernel)
+
+
+def _transpose_backward(stride, padding, saved, dy):  # noqa: ANN001, ANN202
+    x, kernel = saved
+    window = (stride, padding, 1)
+    return _convolve(dy, kernel, *window), _kernel_gradient(
+        dy, x, kernel.shape, *window
+    )
+
+
+_transpose.defvjp(_transpose_forward, _transpose_backward)
+
+
+def _flip(kernel: jax.Array) -> jax.Array:
+    """The kernel of the way back: turned by 180 degrees, in and out swapped."""
+    return kernel[::-1, ::-1].swapaxes(2, 3)
+
+
+def _input_gradient(
+    dy: jax.Array,
+    kernel: jax.Array,
+    shape: tuple[int, ...],
+    stride: int,
+    padding: Padding,
+    dilation: int,
+) -> jax.Array:
+    """Cotangent of the input, which has `shape`."""
+
+    def plain(dy: jax.Array, kernel: jax.Array) -> jax.Array:
+        x = jax.ShapeDtypeStruct(shape, dy.dtype)
+        (dx,) = jax.linear_transpose(
+            lambda x: _convolve.fun(x, kernel, stride, padding, dilation), x
+        )(dy)
+        return dx
+
+    def same_size(dy: jax.Array, kernel: jax.Array) -> jax.Array:
+        reach = [dilation * (size - 1) for size in kernel.shape[:2]]
+        pads = tuple(
+            (r - before, r - after)
+            for r, (before, after) in zip(reach, padding, strict=True)
+        )
+        return _convolve.fun(dy, _flip(kernel), 1, pads, dilation)
+
+    def by_phases(dy: jax.Array, kernel: jax.Array) -> jax.Array:
+        # Of the pixels of one phase, x[phase + s q], the taps with
+        # (phase + before - tap) % s == 0 see dy[q + (phase + before) // s - tap // s].
+        sizes = [-(-size // stride) for size in shape[1:3]]
+        phases = []
+        for row in range(stride):
+            for column in range(stride):
+                taps, pads = [], []
+                for axis, phase in enumerate((row, column)):
+                    first = phase + padding[axis][0]
+                    taps.append(slice(first % stride, None, stride))
+                    count = len(range(kernel.shape[axis])[taps[-1]])
+                    low = count - 1 - first // stride
+                    high = sizes[axis] - dy.shape[1 + axis] + first // stride
+                    pads.append((low, high))
+                phases.append(
+                    _convolve.fun(dy, _flip(kernel[tuple(taps)]), 1, tuple(pads), 1)
+                )
+        grid = jnp.stack(phases, axis=3).reshape(
+            shape[0], *sizes, stride, stride, shape[3]
+        )
+        dx = grid.transpose(0, 1, 3, 2, 4, 5).reshape(
+            shape[0], stride * sizes[0], stride * sizes[1], shape[3]
+        )
+        return dx[:, : shape[1], : shape[2]]
+
+    if stride == 1:
+        fast = same_size
+    elif dilation == 1 and min(kernel.shape[:2]) >= stride:
+        fast = by_phases
+    else:
+        return plain(dy, kernel)
+    return lax.platform_dependent(dy, kernel, cpu=fast, default=plain)
+
+
+def _kernel_gradient(
+    x: jax.Array,
+    dy: jax.Array,
+    shape: tuple[int, ...],
+    stride: int,
+    padding: Padding,
+    dilation: int,
+) -> jax.Array:
+    """Cotangent of the kernel, which has `shape`."""
+
+    def plain(x: jax.Array, dy: jax.Array) -> jax.Array:
+        kernel = jax.ShapeDtypeStruct(shape, x.dtype)
+        (gradient,) = jax.linear_transpose(
+            lambda kernel: _convolve.fun(x, kernel, stride, padding, dilation), kernel
+        )(dy)
+        return gradient
+
+    def fast(x: jax.Array, dy: jax.Array) -> jax.Array:
+        if stride == 1 and shape[3] < shape[2]:
+            # The same with the roles swapped: the copies are of the smaller picture.
+            reach = [dilation * (size - 1) for size in shape[:2]]
+            pads = tuple(
+                (r - before, r - after)
+                for r, (before, after) in zip(reach, padding, strict=True)
+            )
+            return _flip(_by_rows(dy, x, shape[:2], 1, pads, dilation))
+        return _by_rows(x, dy, shape[:2], stride, padding, dilation)
+
+    return lax.platform_dependent(x, dy, cpu=fast, default=plain)
+
+
+def _by_rows(
+    x: jax.Array,
+    dy: jax.Array,
+    size: tuple[int, int],
+    stride: int,
+    padding: Padding,
+    dilation: int,
+) -> jax.Array:
+    """kernel[i, j] = sum over pixels of x[s h + d i, s w + d j]^T dy[h, w]."""
+    batch, height, width, features = dy.shape
+    channels = x.shape[3]
+    rows = min(_ROWS, height)
+    blocks = -(-height // rows)
+    x_rows = stride * (rows - 1) + dilation * (size[0] - 1) + 1
+
+    # Rows of zeros fill the last block, and do not count.
+    missing = stride * rows * (blocks - 1) + x_rows - x.shape[1] - sum(padding[0])
+    zero = jnp.zeros((), x.dtype)
+    (top, bottom), (left, right) = padding
+    bottom += max(missing, 0)
+    x = lax.pad(x, zero, ((0, 0, 0), (top, bottom, 0), (left, right, 0), (0, 0, 0)))
+    dy = jnp.pad(dy, ((0, 0), (0, blocks * rows - height), (0, 0), (0, 0)))
+
+    def add_block(total: jax.Array, index: jax.Array) -> tuple[jax.Array, None]:
+        sample, block = index // blocks, index % blocks
+        x_block = lax.dynamic_slice(
+            x,
+            (sample, stride * rows * block, 0, 0),
+            (1, x_rows, x.shape[2], channels),
+        )[0]
+        dy_block = lax.dynamic_slice(
+            dy, (sample, rows * block, 0, 0), (1, rows, width, features)
+        )[0]
+        shifted = jnp.stack(
+            [
+                lax.slice_in_dim(x_block, j, j + stride * (width - 1) + 1, stride, 1)
+                for j in range(0, dilation * size[1], dilation)
+            ]
+        )
+        part = lax.conv_general_dilated(
+            shifted.transpose(0, 3, 1, 2).reshape(-1, x_rows, width),
+            dy_block,
+            (dilation,),
+            "VALID",
+            rhs_dilation=(stride,),
+            dimension_numbers=("NHC", "HIO", "NHC"),
+            preferred_element_type=jnp.float32,
+        )
+        return total + part, None
+
+    total = jnp.zeros((size[1] * channels, size[0], features), jnp.float32)
+    total, _ = lax.scan(add_block, total, jnp.arange(batch * blocks))
+    total = total.reshape(size[1], channels, size[0], features)
+    return total.transpose(2, 0, 1, 3).astype(x.dtype)

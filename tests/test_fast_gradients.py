@@ -1,0 +1,152 @@
+"""The fast gradients against XLA's own: equal, and on a CPU only."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jax import lax
+
+from raindrop.models import convolution, generator
+
+SETTINGS = settings(max_examples=25, deadline=None, derandomize=True)
+
+
+def normal(seed, *shape, dtype=jnp.float32):
+    return jax.random.normal(jax.random.key(seed), shape, dtype)
+
+
+def value_and_gradients(function, x, kernel):
+    y, pull = jax.vjp(function, x, kernel)
+    return y, *pull(normal(2, *y.shape, dtype=y.dtype))
+
+
+def assert_close(ours, theirs, tolerance=1e-5):
+    for a, b in zip(ours, theirs, strict=True):
+        scale = jnp.abs(b).max()
+        np.testing.assert_allclose(a / scale, b / scale, atol=tolerance)
+
+
+@st.composite
+def windows(draw):
+    """Stride, dilation, kernel and padding as the networks use them, and some more."""
+    kernel = draw(st.sampled_from([1, 3, 4, 5]))
+    stride = draw(st.sampled_from([1, 2, 4]))
+    dilation = draw(st.sampled_from([1, 2, 4, 8, 16])) if stride == 1 else 1
+    same = draw(st.booleans())
+    pad = dilation * (kernel // 2)
+    return kernel, stride, dilation, "SAME" if same else [(pad, pad), (pad, pad)]
+
+
+@SETTINGS
+@given(
+    windows(),
+    st.integers(1, 2),
+    st.sampled_from([4, 7, 33, 70]),
+    st.integers(4, 12),
+    st.integers(1, 5),
+    st.integers(1, 5),
+)
+def test_convolution_is_the_plain_one(window, batch, height, width, channels, features):
+    size, stride, dilation, padding = window
+    x, kernel = (
+        normal(0, batch, height, width, channels),
+        normal(1, size, size, channels, features),
+    )
+
+    def convolve(function):
+        return lambda x, kernel: function(
+            x,
+            kernel,
+            (stride, stride),
+            padding,
+            rhs_dilation=(dilation, dilation),
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        )
+
+    assert_close(
+        value_and_gradients(convolve(convolution.conv_general_dilated), x, kernel),
+        value_and_gradients(convolve(lax.conv_general_dilated), x, kernel),
+    )
+
+
+@SETTINGS
+@given(st.integers(1, 2), st.integers(1, 40), st.integers(1, 9), st.integers(1, 4))
+def test_transposed_convolution_is_the_plain_one(batch, height, width, channels):
+    x, kernel = normal(0, batch, height, width, channels), normal(1, 4, 4, channels, 3)
+    ours = value_and_gradients(
+        lambda x, k: convolution.conv_transpose(x, k, (2, 2), "SAME"), x, kernel
+    )
+    plain = value_and_gradients(
+        lambda x, k: lax.conv_transpose(x, k, (2, 2), "SAME"), x, kernel
+    )
+    assert_close(ours, plain)
+
+
+@pytest.mark.parametrize("options", [{}, {"remat": True}, {"unroll": True}])
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_generator_has_the_plain_gradients(dtype, options):
+    """Through scan and remat; the parameters are the same tree either way."""
+    image = jax.random.uniform(jax.random.key(0), (2, 16, 20, 3))
+
+    def gradients(fast):
+        net = generator.from_fields(
+            {
+                "attention": {"steps": 2, "channels": 4, "num_blocks": 1, **options},
+                "autoencoder": {"channels": 4, "dilations": (2, 16)},
+            },
+            dtype,
+            fast,
+        )
+        params = net.init(jax.random.key(1), image)["params"]
+
+        def loss(params, image):
+            return jnp.sum(net.apply({"params": params}, image).image ** 2)
+
+        return jax.jit(jax.grad(loss, (0, 1)))(params, image)
+
+    fast, plain = gradients(True), gradients(False)
+    assert jax.tree.structure(fast) == jax.tree.structure(plain)
+    tolerance = 1e-5 if dtype == jnp.float32 else 0.05
+    assert_close(jax.tree.leaves(fast), jax.tree.leaves(plain), tolerance)
+
+
+def test_under_vmap():
+    x, kernels = normal(0, 2, 1, 9, 8, 3), normal(1, 2, 3, 3, 3, 2)
+
+    def convolve(x, kernel):
+        return convolution.conv_general_dilated(x, kernel, (1, 1), "SAME")
+
+    both = jax.vmap(lambda x, k: value_and_gradients(convolve, x, k))(x, kernels)
+    for i in range(2):
+        alone = value_and_gradients(convolve, x[i], kernels[i])
+        assert_close([b[i] for b in both], alone)
+
+
+def test_other_platforms_keep_their_own():
+    """Lowered for a GPU the program is that without fast gradients, but for names."""
+    x, kernel = normal(0, 1, 64, 64, 4), normal(1, 4, 4, 4, 4)
+
+    def lowered(convolve, platform):
+        def gradients(x, kernel):
+            return value_and_gradients(convolve, x, kernel)
+
+        traced = jax.jit(gradients).trace(x, kernel)
+        text = traced.lower(lowering_platforms=(platform,)).as_text()
+        return {
+            name: text.count(f"stablehlo.{name}") for name in ("while", "convolution")
+        }
+
+    def ours(x, kernel):
+        x = convolution.conv_general_dilated(x, kernel, (2, 2), "SAME")
+        return convolution.conv_transpose(x, kernel, (2, 2), "SAME")
+
+    def plain(x, kernel):
+        options = {"dimension_numbers": ("NHWC", "HWIO", "NHWC")}
+        x = lax.conv_general_dilated(x, kernel, (2, 2), "SAME", **options)
+        return lax.conv_transpose(x, kernel, (2, 2), "SAME")
+
+    assert lowered(ours, "cuda") == lowered(plain, "cuda")
+    assert lowered(ours, "cuda")["while"] == 0
+    assert lowered(ours, "cpu")["while"] > 0
