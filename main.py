@@ -20,9 +20,29 @@ from raindrop.errors import UserError
 
 _MODES = ("train", "evaluate", "derain", "render", "convert", "check")
 
-CONFIG = config_flags.DEFINE_config_file(
-    "config", "configs/default.py", "The configuration; --config.GROUP.FIELD=VALUE."
-)
+
+def _of_config(error: Exception) -> UserError:
+    """ml_collections' words on a field or a file that is not there, in one line."""
+    near = re.search(r'Did you mean "(.+?)" instead of "(.+?)"', str(error))
+    if near:
+        return UserError(f"config has no field {near[2]}; did you mean {near[1]}?")
+    return UserError(f"--config: {' '.join(str(error).split())}")
+
+
+def _define_config() -> flags.FlagHolder:
+    try:
+        return config_flags.DEFINE_config_file(
+            "config",
+            "configs/default.py",
+            "The configuration; --config.GROUP.FIELD=VALUE.",
+        )
+    except (AttributeError, KeyError) as error:
+        # Without --config, fields that do not exist are found here already.
+        print(f"raindrop: {_of_config(error)}", file=sys.stderr)
+        sys.exit(2)
+
+
+CONFIG = _define_config()
 MODE = flags.DEFINE_enum("mode", "train", _MODES, "What to do.")
 WORKDIR = flags.DEFINE_string(
     "workdir", None, "Folder of the run; runs/NAME_OF_THE_CONFIG by default."
@@ -88,11 +108,11 @@ def _config() -> ConfigDict:
     from raindrop import config_check
 
     try:
-        config = CONFIG.value
+        config_check.fields(CONFIG.value, default.get_config())
     except OSError as error:
+        # A file that is not there is told at the first use of what it holds.
         raise _of_config(error) from None
-    config_check.fields(config, default.get_config())
-    return config
+    return CONFIG.value
 
 
 def _train() -> None:
@@ -203,14 +223,6 @@ _OF_THE_MACHINE = {
     errno.EPERM,
     errno.EIO,
 }
-
-
-def _of_config(error: Exception) -> UserError:
-    """ml_collections' words on a field or a file that is not there, in one line."""
-    near = re.search(r'Did you mean "(.+?)" instead of "(.+?)"', str(error))
-    if near:
-        return UserError(f"config has no field {near[2]}; did you mean {near[1]}?")
-    return UserError(f"--config: {' '.join(str(error).split())}")
 
 
 def _parse(argv: list[str]) -> None:

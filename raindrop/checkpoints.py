@@ -307,7 +307,7 @@ def load_generator(path: str | Path) -> LoadedGenerator:
 def _load_from_run(path: str | Path) -> LoadedGenerator:
     """The moving average of a run's generator, and nothing else of its state."""
     path = Path(path).absolute()
-    if path.name.isdigit():
+    if path.name.isdigit() and path.parent.name == FOLDER:
         return _load_step(path.parent.parent, int(path.name))
     there = steps(path)
     if not there:

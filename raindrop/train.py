@@ -269,7 +269,7 @@ def _train(config: Any, workdir: Path, first_step: int) -> GANState:
             state, step, vgg_params, batches, training.num_steps, on_step
         )
         progress.close()
-        if output:
+        if output and int(state.step) == training.num_steps:
             output.say_where()
     return state
 

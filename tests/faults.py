@@ -1,39 +1,40 @@
-"""Runs of main.py that are to be killed and damaged; small, and compiled once."""
+"""Runs of main.py that are to be killed and damaged; small."""
 
 import contextlib
+import json
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 
-from raindrop import image_io
+from raindrop import checkpoints, image_io
 
 ROOT = Path(__file__).parent.parent
+NUM_STEPS = 24
 
 
 class Runner:
-    """Starts main.py on photographs and with a compilation cache of its own.
+    """Starts main.py on photographs of its own.
 
     Args:
-      folder: for both.
+      photos: folder for them.
     """
 
-    def __init__(self, folder):
-        self.photos = folder / "photos"
+    def __init__(self, photos):
+        self.photos = photos
         rng = np.random.default_rng(0)
         for i in range(4):
             image = rng.integers(0, 256, (24, 28, 3)).astype(np.uint8)
-            image_io.write_image(self.photos / f"{i}.png", image)
-        self._cache = folder / "cache"
+            image_io.write_image(photos / f"{i}.png", image)
 
     def arguments(self, workdir, **fields):
+        """`fields` as training__num_steps=3."""
         fields = {
             "data.photos": self.photos,
             "loss.perceptual": 0.0,
-            "training.num_steps": 24,
+            "training.num_steps": NUM_STEPS,
             "training.checkpoint_every": 4,
             "training.evaluate_every": 12,
         } | {name.replace("__", "."): value for name, value in fields.items()}
@@ -43,47 +44,68 @@ class Runner:
             *(f"--config.{name}={value}" for name, value in fields.items()),
         ]
 
-    def start(self, *arguments, devices=1):
-        environment = os.environ | {
-            "JAX_PLATFORMS": "cpu",
-            "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
-            "JAX_COMPILATION_CACHE_DIR": str(self._cache),
-            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-            "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
-        }
+    def start(self, *arguments, devices=1, program=("main.py",)):
+        flags = f"--xla_force_host_platform_device_count={devices}"
         return subprocess.Popen(
-            [sys.executable, "main.py", *map(str, arguments)],
+            [sys.executable, *program, *map(str, arguments)],
             cwd=ROOT,
-            env=environment,
+            env=os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
         )
 
-    def run(self, *arguments, devices=1):
-        process = self.start(*arguments, devices=devices)
-        stderr = process.communicate()[1]
-        return process.returncode, stderr
+    def run(self, *arguments, **options):
+        return end(self.start(*arguments, **options))
 
     def signal_at(self, text, number, *arguments):
-        """Sends signal `number` when a line with `text` comes; (code, stderr)."""
+        """Sends the signal when a line with `text` comes; (exit code, stderr)."""
         process = self.start(*arguments)
-        lines = []
-        for line in process.stderr:
-            lines.append(line)
-            if text in line:
-                process.send_signal(number)
-                break
-        lines.append(process.communicate()[1])
-        return process.returncode, "".join(lines)
+        before = wait_for(process, text)
+        process.send_signal(number)
+        code, after = end(process)
+        return code, before + after
 
     def kill_in_a_save(self, workdir, *arguments):
-        """SIGKILL while a checkpoint is being written; whether it was in time."""
+        """SIGKILL while a checkpoint is being written; whether half of one is left."""
         process = self.start(*arguments)
         while process.poll() is None:
             if any((workdir / "checkpoints").glob("*tmp*/state/*")):
-                process.send_signal(signal.SIGKILL)
+                process.kill()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(0.003)
-        process.communicate()
+        end(process)
         return any((workdir / "checkpoints").glob("*tmp*"))
+
+
+def wait_for(process, text):
+    """Reads stderr to the line that has `text` in it."""
+    lines = []
+    for line in process.stderr:
+        lines.append(line)
+        if text in line:
+            break
+    return "".join(lines)
+
+
+def end(process):
+    """(exit code, the rest of stderr)."""
+    # Not communicate(): it would lose what iterating has buffered.
+    with process:
+        text = process.stderr.read()
+    return process.returncode, text
+
+
+def digests(workdir, step=NUM_STEPS):
+    return checkpoints.read_meta(workdir, step)["digests"]
+
+
+def metrics(workdir):
+    text = (workdir / "metrics.jsonl").read_text()
+    rows = [json.loads(line) for line in text.splitlines()]
+    return [{k: v for k, v in row.items() if k != "images_per_second"} for row in rows]
+
+
+def bad_lines(stderr):
+    """What was said beyond the plain lines of a run, which begin with the time."""
+    return [line for line in stderr.splitlines() if not line[:2].isdigit()]
