@@ -1,1 +1,26 @@
 """Raindrop removal: the attentive GAN of Qian et al. (CVPR 2018) in JAX/Flax."""
+
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from raindrop.derain import Derainer
+
+
+def load(weights: str | os.PathLike, **options: int) -> "Derainer":
+    """Weights as an object with `.derain(image, attention=False)`.
+
+    Args:
+      weights: a run, one of its steps, or a weight file made elsewhere.
+      **options: `tile`, see `raindrop.derain.Derainer`.
+
+    Returns:
+      A `raindrop.derain.Derainer`.
+
+    Raises:
+      raindrop.errors.UserError: nothing there, damaged, or no generator.
+    """
+    # JAX is loaded with the first weights, not with the package.
+    from raindrop import derain
+
+    return derain.load(weights, **options)

@@ -1,15 +1,80 @@
-"""Pictures in and out: decode, encode, pad. Arrays are [H, W, 3] RGB throughout."""
+"""Pictures in and out: decode, encode, pad. Arrays are [H, W, 3] RGB throughout.
 
+`decode` and `encode` carry everything a picture file holds (bit depth, alpha, gray,
+ICC profile, EXIF); `read_image` and `write_image` are the plain 8-bit RGB road.
+Pillow does the work where it can; see `pillow_gaps` for the rest.
+"""
+
+import dataclasses
+import logging
 import os
+import struct
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
+from raindrop import pillow_gaps
 from raindrop.errors import UserError
 
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+_LOG = logging.getLogger(__name__)
+
+# Extension -> Pillow's name of the format.
+_FORMATS = {
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".png": "PNG",
+    ".webp": "WEBP",
+    ".bmp": "BMP",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+}
+EXTENSIONS = tuple(_FORMATS)
+
+# Larger pictures are refused: a small file can claim a size that no memory holds.
+# Pillow's own guard against such files does the refusing; see `limit_megapixels`.
+MAX_MEGAPIXELS = 178.9
+# Pillow warns from half of the limit on; up to the limit a picture is simply large.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
+_ORIENTATION = 0x0112
+# EXIF tags of the first directory that describe the photograph; the others there
+# describe how this one file stores it (strips, compression, ...).
+_DESCRIPTION = {0x10E, 0x10F, 0x110, 0x131, 0x132, 0x13B, 0x8298, 0x4746, 0x4749}
+_DESCRIPTION |= {*range(0x9C9B, 0x9CA0)}
+_DECODING_ERRORS = (OSError, SyntaxError, ValueError, struct.error, OverflowError)
+
+
+@dataclasses.dataclass
+class Picture:
+    """A decoded picture and what has to go with it into the next file.
+
+    Attributes:
+      pixels: RGB [H, W, 3], uint8 or uint16, upright.
+      alpha: [H, W] of the same type, or None.
+      gray: whether the file has one channel; the three of `pixels` are then equal.
+      icc_profile: as in the file, or None.
+      exif: of the file, without the orientation, which `pixels` have taken.
+      dpi: horizontal and vertical, or None.
+    """
+
+    pixels: np.ndarray
+    alpha: np.ndarray | None = None
+    gray: bool = False
+    icc_profile: bytes | None = None
+    exif: Image.Exif = dataclasses.field(default_factory=Image.Exif)
+    dpi: tuple[float, float] | None = None
+
+
+def limit_megapixels(megapixels: float) -> None:
+    """Sets the size above which pictures are refused, for the whole process.
+
+    `MAX_MEGAPIXELS` until then. The limit is Pillow's `Image.MAX_IMAGE_PIXELS` guard.
+    """
+    Image.MAX_IMAGE_PIXELS = int(megapixels * 1e6 / 2)
 
 
 def find_images(folder: str | os.PathLike) -> list[Path]:
@@ -34,62 +99,116 @@ def find_images(folder: str | os.PathLike) -> list[Path]:
     return paths
 
 
+def decode(path: str | os.PathLike) -> Picture:
+    """Decodes a picture file, turned as its EXIF data says.
+
+    Raises:
+      UserError: no such file, no picture, a damaged one, or one that is too large.
+    """
+    try:
+        with _open(path) as image:
+            if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
+                _LOG.warning("%s: only the first of its frames is taken", path)
+            orientation = _orientation(image)
+            if _is_deep_colour(image):
+                picture = _from_deep(pillow_gaps.read(path), image)
+            else:
+                picture = _from_pillow(image)
+            if orientation > 1:
+                picture.pixels = _turn(picture.pixels, orientation)
+                if picture.alpha is not None:
+                    picture.alpha = _turn(picture.alpha, orientation)
+            return picture
+    except _DECODING_ERRORS as error:
+        raise UserError(f"{path} cannot be decoded: {_line(error)}") from None
+
+
 def read_image(path: str | os.PathLike) -> np.ndarray:
     """Decodes a picture to uint8 RGB [H, W, 3], turned as its EXIF data says.
 
     Raises:
-      UserError: no such file, no picture, or a damaged one.
+      UserError: as `decode`.
     """
-    try:
-        with Image.open(path) as image:
-            image = ImageOps.exif_transpose(image)
-            return np.asarray(image.convert("RGB"))
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist") from None
-    except UnidentifiedImageError:
-        raise UserError(f"{path} is no picture that can be read") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise UserError(f"{path} cannot be decoded: {error}") from None
+    return to_uint8(decode(path).pixels)
 
 
 def image_size(path: str | os.PathLike) -> tuple[int, int]:
     """(height, width) after EXIF rotation, from the header alone.
 
     Raises:
-      UserError: no such file, or no picture.
+      UserError: no such file, no picture, or one that is too large.
     """
     try:
-        with Image.open(path) as image:
+        with _open(path) as image:
             width, height = image.size
-            turned = image.getexif().get(0x0112, 1) >= 5
+            turned = _orientation(image) >= 5
             return (width, height) if turned else (height, width)
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise UserError(f"{path} is no picture that can be read: {error}") from None
+    except _DECODING_ERRORS as error:
+        raise UserError(f"{path} cannot be decoded: {_line(error)}") from None
 
 
 def to_uint8(image: np.ndarray) -> np.ndarray:
-    """Float [0, 1] to uint8, clipped and rounded; uint8 stays as it is."""
+    """Float [0, 1] or uint16 to uint8, clipped and rounded; uint8 stays as it is."""
     if image.dtype == np.uint8:
         return image
-    return np.round(np.clip(image, 0, 1) * 255).astype(np.uint8)
+    if image.dtype == np.uint16:
+        return ((image.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    return from_float(image, np.uint8)
+
+
+def to_float(image: np.ndarray) -> np.ndarray:
+    """uint8, uint16 or float to float32 in [0, 1]."""
+    if image.dtype in (np.uint8, np.uint16):
+        return image.astype(np.float32) / np.iinfo(image.dtype).max
+    return image.astype(np.float32)
+
+
+def from_float(image: np.ndarray, dtype: np.dtype | type) -> np.ndarray:
+    """Float in [0, 1], clipped, to uint8 or uint16 (rounded) or a float type."""
+    image = np.clip(image, 0, 1)
+    if np.dtype(dtype) in (np.uint8, np.uint16):
+        image = np.round(image * np.iinfo(dtype).max)
+    return image.astype(dtype)
 
 
 def write_image(path: str | os.PathLike, image: np.ndarray) -> None:
-    """Encodes `image` (see `to_uint8`) by the extension of `path`.
+    """Encodes `image` ([H, W, 3] or [H, W], see `to_uint8`) by `path`'s extension.
 
     Written aside and renamed: `path` is whole at every moment.
 
     Raises:
       UserError: an extension that cannot be written, or a folder that cannot.
     """
+    image = to_uint8(image)
+    gray = image.ndim == 2
+    pixels = np.repeat(image[..., None], 3, axis=-1) if gray else image
+    encode(path, Picture(pixels, gray=gray))
+
+
+def encode(path: str | os.PathLike, picture: Picture) -> None:
+    """Encodes `picture` by `path`'s extension; aside first, then renamed.
+
+    What the format has no room for is dropped: 16 bits and alpha by JPEG and BMP, 16
+    bits by WebP.
+
+    Raises:
+      UserError: an extension that cannot be written, or a folder that cannot.
+    """
     path = Path(path)
-    aside = path.with_name(f".{path.name}.part{path.suffix}")
+    file_format = _FORMATS.get(path.suffix.lower())
+    if file_format is None:
+        raise UserError(
+            f"{path} cannot be written: a picture's name ends in "
+            f"{', '.join(EXTENSIONS)}"
+        )
+    aside = path.with_name(f".{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(to_uint8(image)).save(aside, quality=95)
+        with open(aside, "wb") as file:
+            _encode(file, file_format, picture)
         aside.replace(path)
     except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be written: {error}") from None
+        raise UserError(f"{path} cannot be written: {_line(error)}") from None
     finally:
         aside.unlink(missing_ok=True)
 
@@ -100,12 +219,14 @@ def pad_to_multiple(image: np.ndarray, multiple: int = 4) -> np.ndarray:
     A side of one pixel has nothing to reflect and is repeated. Sides that fit are left
     as they are. Crop back with `padded[..., :H, :W, :]`.
     """
-    pads = [(0, 0)] * image.ndim
     for axis in (-3, -2):
-        pads[axis] = (0, -image.shape[axis] % multiple)
-    # 'symmetric' would do for one pixel too, but repeats the border row of all others.
-    mode = "reflect" if min(image.shape[-3:-1]) > 1 else "symmetric"
-    return np.pad(image, pads, mode=mode) if any(p[1] for p in pads) else image
+        size = image.shape[axis]
+        pads = [(0, 0)] * image.ndim
+        pads[axis] = (0, -size % multiple)
+        # 'edge' would do for all, but repeats one pixel where there are more to show.
+        mode = "reflect" if size > 1 else "edge"
+        image = np.pad(image, pads, mode=mode) if size % multiple else image
+    return image
 
 
 def side_by_side(images: Iterable[np.ndarray], gap: int = 4) -> np.ndarray:
@@ -117,3 +238,137 @@ def side_by_side(images: Iterable[np.ndarray], gap: int = 4) -> np.ndarray:
             image = np.repeat(image, 3, axis=-1)
         columns += [image, np.full((image.shape[0], gap, 3), 255, np.uint8)]
     return np.concatenate(columns[:-1], axis=1)
+
+
+def _open(path: str | os.PathLike) -> Image.Image:
+    try:
+        return Image.open(path)
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist") from None
+    except UnidentifiedImageError:
+        raise UserError(f"{path} is no picture that can be read") from None
+    except Image.DecompressionBombError:
+        limit = (Image.MAX_IMAGE_PIXELS or 0) * 2 / 1e6
+        raise UserError(
+            f"{path} claims more than {limit:.1f} megapixels; if that is right, raise "
+            "the limit (--max_megapixels)"
+        ) from None
+
+
+def _orientation(image: Image.Image) -> int:
+    """EXIF orientation, 1 to 8, that is still to be taken."""
+    # Pillow and OpenCV both turn TIFF as they read it, and nothing else.
+    if image.format == "TIFF":
+        return 1
+    orientation = image.getexif().get(_ORIENTATION, 1)
+    return orientation if orientation in range(1, 9) else 1
+
+
+def _is_deep_colour(image: Image.Image) -> bool:
+    """Whether the file has 16 bits and more than one channel (or gray and alpha)."""
+    if image.format == "PNG":
+        return image.mode in ("RGB", "RGBA", "LA") and ";16" in str(image.tile)
+    if image.format == "TIFF":
+        bits = image.tag_v2.get(TiffImagePlugin.BITSPERSAMPLE, (1,))
+        return max(bits) == 16 and image.mode in ("RGB", "RGBA", "RGBX")
+    return False
+
+
+def _from_deep(array: np.ndarray, image: Image.Image) -> Picture:
+    """OpenCV's gray, BGR or BGRA, uint16, with the metadata that Pillow found."""
+    gray = image.mode == "LA"
+    alpha = array[..., 3] if array.ndim == 3 and array.shape[-1] == 4 else None
+    if array.ndim == 2:
+        array = np.repeat(array[..., None], 3, axis=-1)
+    pixels = np.ascontiguousarray(array[..., 2::-1])
+    return Picture(pixels, alpha, gray, **_metadata(image))
+
+
+def _from_pillow(image: Image.Image) -> Picture:
+    metadata = _metadata(image)
+    mode = image.mode
+    if mode.startswith("I;16"):
+        gray = np.asarray(image).astype(np.uint16)
+        return Picture(np.repeat(gray[..., None], 3, axis=-1), None, True, **metadata)
+    if mode in ("I", "F"):
+        raise ValueError("32 bits a channel; convert it to 16 first")
+    if mode in ("CMYK", "LAB", "YCbCr", "HSV"):
+        # The profile describes that space, and RGB is what comes out.
+        metadata["icc_profile"] = None
+    transparent = image.has_transparency_data
+    gray = mode in ("1", "L", "LA")
+    array = np.asarray(image.convert("RGBA" if transparent else "RGB"))
+    alpha = np.ascontiguousarray(array[..., 3]) if transparent else None
+    return Picture(np.ascontiguousarray(array[..., :3]), alpha, gray, **metadata)
+
+
+def _metadata(image: Image.Image) -> dict[str, Any]:
+    exif, source = Image.Exif(), image.getexif()
+    for tag in _DESCRIPTION & set(source):
+        exif[tag] = source[tag]
+    for tag in pillow_gaps.DIRECTORIES:
+        if entries := source.get_ifd(tag):
+            exif.get_ifd(tag).update(entries)
+    return {
+        "icc_profile": image.info.get("icc_profile"),
+        "exif": exif,
+        "dpi": image.info.get("dpi"),
+    }
+
+
+def _turn(array: np.ndarray, orientation: int) -> np.ndarray:
+    """The array upright, for EXIF orientations 2 to 8."""
+    if orientation >= 5:
+        array = array.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        array = array[::-1]
+    if orientation in (2, 3, 6, 7):
+        array = array[:, ::-1]
+    return np.ascontiguousarray(array)
+
+
+def _encode(file: BinaryIO, file_format: str, picture: Picture) -> None:
+    deep = picture.pixels.dtype == np.uint16
+    if file_format == "TIFF":
+        write = pillow_gaps.write_tiff
+        return write(file, _channels(picture), picture.icc_profile, picture.exif)
+    if deep and file_format == "PNG":
+        write = pillow_gaps.write_png
+        return write(file, _channels(picture), picture.icc_profile, picture.exif)
+    options: dict[str, Any] = {"icc_profile": picture.icc_profile}
+    if pillow_gaps.has_entries(picture.exif):
+        options["exif"] = picture.exif.tobytes()
+    if picture.dpi is not None:
+        options["dpi"] = picture.dpi
+    if file_format in ("JPEG", "WEBP"):
+        options["quality"] = 95
+    if file_format == "JPEG":
+        options["subsampling"] = "4:4:4"
+    if file_format == "WEBP":
+        options["exact"] = True  # what is transparent keeps its colour
+    pixels = to_uint8(picture.pixels)
+    image = Image.fromarray(gray_of(pixels) if picture.gray else pixels)
+    if picture.alpha is not None and file_format not in ("JPEG", "BMP"):
+        image.putalpha(Image.fromarray(to_uint8(picture.alpha)))
+    image.save(file, format=file_format, **options)
+    return None
+
+
+def gray_of(pixels: np.ndarray) -> np.ndarray:
+    """RGB [H, W, 3], uint8 or uint16, to luma (BT.601) [H, W] of the same type."""
+    luma = pixels @ np.array([0.299, 0.587, 0.114], np.float32)
+    return np.round(luma).astype(pixels.dtype)
+
+
+def _channels(picture: Picture) -> np.ndarray:
+    """Gray or RGB, with alpha if there is any: [H, W], or [H, W, 2 to 4]."""
+    if picture.gray and picture.alpha is None:
+        return gray_of(picture.pixels)
+    colour = picture.pixels
+    if picture.gray:
+        colour = gray_of(colour)[..., None]
+    return colour if picture.alpha is None else np.dstack([colour, picture.alpha])
+
+
+def _line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else repr(error)

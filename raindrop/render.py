@@ -15,8 +15,10 @@ from raindrop.data.rendering import Settings, render
 from raindrop.errors import UserError
 from raindrop.image_io import find_images, read_image, side_by_side, write_image
 
-SHEET_ROWS = 8
-SHEET_CELL = (240, 160)  # width, height
+# Compiled once per size: photographs of one camera share theirs.
+_draw = jax.jit(render, static_argnums=2)
+_SHEET_ROWS = 8
+_SHEET_CELL = (240, 160)  # width, height
 
 
 def render_folder(
@@ -54,8 +56,6 @@ def render_folder(
     output = Path(output)
     _claim(output)
     settings = Settings(**config)
-    # Compiled once per size and kept: photographs of one camera share theirs.
-    draw = jax.jit(render, static_argnums=2)
     key = jax.random.key(seed)
     sources, sheet = [], []
     with tqdm(total=len(paths) * copies, unit="picture", desc="render") as progress:
@@ -65,14 +65,14 @@ def render_folder(
             clean = jnp.asarray(photograph, jnp.float32) / 255
             for _ in range(copies):
                 n = len(sources)
-                rainy, mask = draw(jax.random.fold_in(key, n), clean, framed)
+                rainy, mask = _draw(jax.random.fold_in(key, n), clean, framed)
                 trio = [np.asarray(rainy), photograph, np.asarray(mask)]
                 trio[2] = np.repeat(trio[2], 3, axis=-1)
                 for folder, image in zip(_FOLDERS, trio, strict=True):
                     name = f"{n}_{_FOLDERS[folder]}.png"
                     write_image(output / folder / name, image)
-                if len(sheet) < SHEET_ROWS:
-                    sheet.append(side_by_side(_thumbnail(image) for image in trio))
+                if len(sheet) < _SHEET_ROWS:
+                    sheet.append(side_by_side(thumbnail(image) for image in trio))
                 sources.append(f"{n}\t{path}\n")
                 progress.update()
     (output / "sources.txt").write_text("".join(sources))
@@ -100,7 +100,8 @@ def _claim(output: Path) -> None:
         ) from None
 
 
-def _thumbnail(image: np.ndarray) -> np.ndarray:
+def thumbnail(image: np.ndarray) -> np.ndarray:
+    """A picture cut and shrunk to a cell of the contact sheet, uint8."""
     if image.dtype != np.uint8:
         image = np.round(np.clip(image, 0, 1) * 255).astype(np.uint8)
-    return np.asarray(ImageOps.fit(Image.fromarray(image), SHEET_CELL))
+    return np.asarray(ImageOps.fit(Image.fromarray(image), _SHEET_CELL))

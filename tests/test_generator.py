@@ -1,3 +1,4 @@
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -55,6 +56,27 @@ def test_residual_of_zero_is_the_input():
     image = jax.random.uniform(jax.random.key(1), (1, 8, 8, 3))
     variables = jax.tree.map(jnp.zeros_like, net.init(jax.random.key(0), image))
     np.testing.assert_array_equal(net.apply(variables, image).image, image)
+
+
+@pytest.mark.parametrize("size", [(16, 8), (12, 20), (4, 4)])
+def test_patches_keep_sizes_and_places(size):
+    """A network on patches of pixels; with zero weights and `residual` an identity."""
+    fields = {**FIELDS, "residual": True, "patch_size": 2}
+    net = generator.from_fields(fields)
+    image = jax.random.uniform(jax.random.key(1), (1, *size, 3))
+    shapes = jax.eval_shape(net.init, jax.random.key(0), image)
+    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape), shapes)
+    output = net.apply(zeros, image)
+    np.testing.assert_array_equal(output.image, image)
+    assert output.attention.shape == (4, 1, *size, 1)
+    assert output.quarter.shape == (1, size[0] // 4, size[1] // 4, 3)
+
+    def there_and_back(module, x):
+        return module._from_network(module._to_network(x))
+
+    plain = generator.from_fields({**fields, "residual": False})
+    back = nn.apply(there_and_back, plain)({}, image)[:, : size[0], : size[1]]
+    np.testing.assert_allclose(back, image, atol=1e-6)
 
 
 def test_bfloat16_computes_close_and_keeps_float32_parameters():

@@ -189,6 +189,8 @@ def _metaballs(
     low, high = settings.trail
     trail = jnp.where(table[3] < drawn["trailing"], low + (high - low) * table[4], 0)
     trail = jnp.maximum(trail * (cell * (1 - 2 * drawn["irregularity"]) - reach), 1e-3)
+    # A drop without a trail has nothing to narrow.
+    taper = settings.taper * jnp.minimum(trail / reach, 1)
     # An absent drop reaches nowhere.
     inverse = jnp.where(present, reach**-2, 1e12)
     offset_y, offset_x = table[5] * cell, table[6] * cell
@@ -199,18 +201,18 @@ def _metaballs(
     y = within[None, :, None, None] + warp[..., 0]
     x = within[None, None, None, :] + warp[..., 1]
 
-    drops = jnp.stack([offset_y, offset_x, trail, stretch, inverse])
+    drops = jnp.stack([offset_y, offset_x, trail, taper, stretch, inverse])
 
     def add(near: int, sums: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
         """Adds the drops of one of the nine cells around each pixel's."""
         i, j = near // 3, near % 3
         one = jax.lax.dynamic_slice(drops, (0, i, j), (drops.shape[0], rows, columns))
-        at_y, at_x, length, stretch, inverse = one[:, :, None, :, None]
+        at_y, at_x, length, taper, stretch, inverse = one[:, :, None, :, None]
         down = (y - (i - 1) * cell - at_y) / stretch
         right = x - (j - 1) * cell - at_x
         along = jnp.clip(down, -length, 0)
         down = down - along
-        narrowed = 1 + settings.taper * along / length
+        narrowed = 1 + taper * along / length
         inverse = inverse / narrowed**2
         w = jnp.maximum(1 - (down**2 + right**2) * inverse, 0)
         value, fall_x, fall_y = sums
@@ -237,8 +239,8 @@ def _environment(
 ) -> jax.Array:
     """Light [H, W, 3] that comes from `directions` [H, W, 2] through a drop.
 
-    The scene is a coarse copy of the photograph, continued by reflection at its edges
-    and by sky above it.
+    The scene is a coarse copy of the photograph, continued by reflection at its sides,
+    by its lower half below it and by sky above it.
     """
     height, width, _ = linear.shape
     rows, columns = settings.environment
@@ -248,7 +250,9 @@ def _environment(
     # In halves of the photograph: -1 is its left or upper edge, 1 the other.
     across = directions[..., 0] / half * (max(height, width) / width)
     down = directions[..., 1] / half * (max(height, width) / height)
-    at = jnp.stack([(down + 1) * rows / 2 - 0.5, (across + 1) * columns / 2 - 0.5])
+    # Below the photograph lies more of its ground, never its sky again.
+    down_in = jnp.where(down > 1, jnp.maximum(2 - down, 0), down)
+    at = jnp.stack([(down_in + 1) * rows / 2 - 0.5, (across + 1) * columns / 2 - 0.5])
     look = lambda channel: jax.scipy.ndimage.map_coordinates(  # noqa: E731
         channel, list(at), order=1, mode="reflect"
     )

@@ -47,10 +47,10 @@ class ContextualAutoencoder(nn.Module):
     def __call__(
         self, image: jax.Array, attention: jax.Array
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """Image [B, H, W, 3] and map [B, H, W, 1], H and W multiples of four.
+        """Image [B, H, W, C] and map [B, H, W, 1], H and W multiples of four.
 
         Returns:
-          The picture at 1/4, 1/2 and full size, smallest first.
+          The picture at 1/4, 1/2 and full size, smallest first, of C channels each.
         """
         act = activation(self.negative_slope)
         head = nn.relu if self.relu_heads else lambda x: x
@@ -78,15 +78,15 @@ class ContextualAutoencoder(nn.Module):
             x = act(conv(quarter, dilation=dilation, name=f"dilated{i}")(x))
         x = act(conv(quarter, name="conv7")(x))
         x = act(conv(quarter, name="conv8")(x))
-        output_quarter = head(conv(3, name="output_quarter")(x))
+        output_quarter = head(conv(image.shape[-1], name="output_quarter")(x))
 
         x = act(upsample(half, name="up1")(x)) + skip_half
         x = act(conv(half, name="conv9")(x))
-        output_half = head(conv(3, name="output_half")(x))
+        output_half = head(conv(image.shape[-1], name="output_half")(x))
 
         x = act(upsample(full, name="up2")(x)) + skip_full
         x = act(conv(full // 2, name="conv10")(x))
-        output = conv(3, name="output")(x)
+        output = conv(image.shape[-1], name="output")(x)
         if self.tanh_output:
             output = jnp.tanh(output)
         return output_quarter, output_half, output

@@ -43,6 +43,8 @@ class Generator(nn.Module):
       bgr: whether the network works on BGR.
       signed: whether the network works on [-1, 1] rather than [0, 1].
       residual: the network gives a correction, added to its input at every scale.
+      patch_size: side p of the patches of pixels that the network sees as one, their
+        values as channels. 1 in the release; 2 makes it four times as cheap.
     """
 
     attention: AttentiveRecurrentNetwork
@@ -50,32 +52,64 @@ class Generator(nn.Module):
     bgr: bool = False
     signed: bool = False
     residual: bool = False
+    patch_size: int = 1
 
     def __call__(self, rainy: jax.Array) -> GeneratorOutput:
         """Rainy [B, H, W, 3], H and W multiples of four -> `GeneratorOutput`."""
-        if rainy.shape[1] % 4 or rainy.shape[2] % 4:
+        maps = self.attend(rainy)
+        last = maps[-1] if maps.shape[0] else jnp.full_like(rainy[..., :1], 0.5)
+        return GeneratorOutput(*self.restore(rainy, last), maps)
+
+    def attend(self, rainy: jax.Array) -> jax.Array:
+        """The first half: rainy [B, H, W, 3] -> maps A_1 to A_N, [N, B, H, W, 1]."""
+        _, height, width, _ = rainy.shape
+        if height % 4 or width % 4:
             raise ValueError(
                 f"height and width must be multiples of four, not {rainy.shape[1:3]}"
             )
-        rainy = rainy.astype(jnp.float32)
-        network_input = self._to_network(rainy)
-        maps = self.attention(network_input)
-        last = maps[-1] if maps.shape[0] else jnp.full_like(rainy[..., :1], 0.5)
-        outputs = self.autoencoder(network_input, last)
-        quarter, half, image = (
-            self._from_network(o.astype(jnp.float32)) for o in outputs
-        )
-        if self.residual:
-            quarter = quarter + nn.avg_pool(rainy, (4, 4), (4, 4))
-            half = half + nn.avg_pool(rainy, (2, 2), (2, 2))
-            image = image + rainy
-        return GeneratorOutput(quarter, half, image, maps.astype(jnp.float32))
+        maps = self.attention(self._to_network(rainy)).astype(jnp.float32)
+        for axis in (2, 3):
+            maps = jnp.repeat(maps, self.patch_size, axis)
+        return maps[:, :, :height, :width]
+
+    def restore(
+        self, rainy: jax.Array, attention: jax.Array
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """The second half: rainy and a map [B, H, W, 1] -> pictures, smallest first."""
+        patch = (self.patch_size, self.patch_size)
+        attention = nn.avg_pool(self._pad(attention), patch, patch)
+        outputs = self.autoencoder(self._to_network(rainy), attention)
+        scales = []
+        for output, factor in zip(outputs, (4, 2, 1), strict=True):
+            height, width = rainy.shape[1] // factor, rainy.shape[2] // factor
+            scale = self._from_network(output)[:, :height, :width]
+            if self.residual:
+                window = (factor, factor)
+                scale += nn.avg_pool(rainy.astype(jnp.float32), window, window)
+            scales.append(scale)
+        return tuple(scales)
+
+    def _pad(self, x: jax.Array) -> jax.Array:
+        """To a size that divides by the patches at 1/4 scale."""
+        pads = [(0, -side % (4 * self.patch_size)) for side in x.shape[1:3]]
+        return jnp.pad(x, [(0, 0), *pads, (0, 0)], mode="symmetric")
 
     def _to_network(self, x: jax.Array) -> jax.Array:
+        x = self._pad(x.astype(jnp.float32))
         x = x[..., ::-1] if self.bgr else x
-        return 2 * x - 1 if self.signed else x
+        x = 2 * x - 1 if self.signed else x
+        batch, height, width, channels = x.shape
+        p = self.patch_size
+        x = x.reshape(batch, height // p, p, width // p, p, channels)
+        return x.transpose(0, 1, 3, 2, 4, 5).reshape(
+            batch, height // p, width // p, p * p * channels
+        )
 
     def _from_network(self, x: jax.Array) -> jax.Array:
+        batch, height, width, _ = x.shape
+        p = self.patch_size
+        x = x.astype(jnp.float32).reshape(batch, height, width, p, p, 3)
+        x = x.transpose(0, 1, 3, 2, 4, 5).reshape(batch, p * height, p * width, 3)
         # A correction is a difference of two pictures: it is scaled, not shifted.
         if self.signed:
             x = x / 2 if self.residual else (x + 1) / 2

@@ -1,0 +1,63 @@
+"""What rendering costs in training, as a ratio to the step that it feeds.
+
+    python benchmarks/render.py [--config=configs/default.py] [--crop=256] [--rounds=5]
+
+One crop through each, both compiled first and then timed in turns, so that whatever
+else the machine does slows both.
+"""
+
+import argparse
+import runpy
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from raindrop import train
+from raindrop.data import pipeline
+
+
+def main():
+    """Prints seconds and the ratio."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--config", default="configs/default.py")
+    parser.add_argument("--crop", type=int, default=256)
+    parser.add_argument("--rounds", type=int, default=5)
+    arguments = parser.parse_args()
+    config = runpy.run_path(arguments.config)["get_config"]()
+    config.data.crop_size = arguments.crop
+    config.vgg.weights = "random"
+
+    networks, vgg_params, _ = train.make_networks(config)
+    state, schedules = train.make_state(config, networks)
+    state, vgg_params = train.replicate(state), train.replicate(vgg_params)
+    step = train.make_step(config, networks, schedules)
+    render = pipeline.make_renderer(config)
+    devices = jax.local_device_count()
+    shape = (devices, 1, arguments.crop, arguments.crop, 3)
+    clean = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+
+    seconds = {"render": [], "step": []}
+    for i in range(arguments.rounds + 1):  # the first compiles
+        start = time.perf_counter()
+        index = np.full((devices, 1), i, np.uint32)
+        batch = jax.block_until_ready(render(index, clean))
+        seconds["render"].append(time.perf_counter() - start)
+        start = time.perf_counter()
+        state, metrics = step(state, vgg_params, batch)
+        jax.block_until_ready((state, metrics))
+        seconds["step"].append(time.perf_counter() - start)
+    for name, times in seconds.items():
+        print(
+            f"{name:7} {np.median(times[1:]):8.4f} s   (compilation {times[0]:.1f} s)"
+        )
+    ratio = np.median(seconds["render"][1:]) / np.median(seconds["step"][1:])
+    print(f"a rendered crop costs {ratio:.4f} of a training step")
+
+
+if __name__ == "__main__":
+    main()
