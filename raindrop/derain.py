@@ -10,7 +10,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from raindrop import image_io, tiles
 from raindrop.errors import UserError
@@ -94,7 +94,7 @@ class Derainer:
             devices = jax.local_devices()
             devices = devices[:1] if devices[0].platform == "cpu" else devices
         self._devices = len(devices)
-        mesh = jax.make_mesh((self._devices,), ("batch",), devices=devices)
+        mesh = Mesh(np.array(devices), ("batch",))
         self._over_batch = NamedSharding(mesh, PartitionSpec("batch"))
         network = generator.from_fields(loaded.fields)
         replicated = NamedSharding(mesh, PartitionSpec())
