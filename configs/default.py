@@ -32,6 +32,9 @@ def get_config() -> ConfigDict:
     config.data.crop_size = 256
     config.data.flip = True  # left and right, at random
     config.data.scale = (1.0, 1.0)  # range of the random factor pictures grow by
+    # Pictures that cannot be decoded: raise (the run ends) | skip (each is named once,
+    # and the one after it taken in its place).
+    config.data.on_error = "raise"
     config.data.cache_gib = 2.0  # of decoded pictures to keep in memory
     config.data.mask = ConfigDict()  # of real pairs; see raindrop.data.masks
     config.data.mask.rule = "max"  # max | mean | sum | per_channel

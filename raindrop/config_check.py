@@ -69,11 +69,14 @@ def values(config: Any) -> None:
     ):
         if not 0 <= value < 1:
             raise UserError(f"{name} must be at least 0 and below 1, not {value}")
-    if config.eval.protocol not in metrics.PROTOCOLS:
-        raise UserError(
-            f"eval.protocol must be one of {', '.join(metrics.PROTOCOLS)}, "
-            f"not {config.eval.protocol!r}"
-        )
+    for name, value, choices in (
+        ("eval.protocol", config.eval.protocol, metrics.PROTOCOLS),
+        ("data.on_error", data.on_error, ("raise", "skip")),
+    ):
+        if value not in choices:
+            raise UserError(
+                f"{name} must be one of {', '.join(choices)}, not {value!r}"
+            )
     try:
         Objective(**config.loss)
     except ValueError as error:

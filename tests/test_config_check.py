@@ -1,5 +1,7 @@
 """Bad configs and bad data: one line, exit code 2, nothing left behind."""
 
+import itertools
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +12,7 @@ import tiny
 
 from configs import default
 from raindrop import config_check, image_io
+from raindrop.data import photographs, pipeline
 from raindrop.errors import UserError
 from raindrop.train import train_and_evaluate
 
@@ -80,6 +83,7 @@ def photos(tmp_path):
         ({"optimizer.learning_rate": float("nan")}, "at least 0"),
         ({"eval.protocol": "best"}, "one of release"),
         ({"loss.map_target": "moon"}, "one of"),
+        ({"data.on_error": "shrug"}, "one of raise, skip"),
         ({"data.photos": "/nowhere"}, "not a folder"),
         ({"data.name": "nothing"}, "nothing"),
     ],
@@ -93,6 +97,31 @@ def test_values_and_data(fields, words, photos, tmp_path):
         train_and_evaluate(config, tmp_path / "a" / "run")
     assert "\n" not in str(error.value)
     assert not (tmp_path / "a").exists()
+
+
+def test_unreadable_pictures_in_the_middle_of_a_data_set(photos, tmp_path, caplog):
+    """Named; fatal, or skipped in the same way every time."""
+    for i in range(3, 9):
+        shutil.copy(photos / "0.png", photos / f"{i}.png")
+    whole = (photos / "0.png").read_bytes()
+    (photos / "cut.png").write_bytes(whole[: len(whole) // 2])
+    config = tiny.get_config()
+    config.data.photos = str(photos)
+    config.eval.num_images = 1
+    assert "cut.png" not in {p.name for p in photographs.split(str(photos), 1)[1]}
+
+    def take(batches):
+        return [b["images"] for b in itertools.islice(batches, 3)]
+
+    with pytest.raises(UserError, match=r"cut\.png cannot be decoded"):
+        take(pipeline.crops(config, 0))
+    config.data.on_error = "skip"
+    first, second = take(pipeline.crops(config, 0)), take(pipeline.crops(config, 0))
+    np.testing.assert_array_equal(first, second)
+    assert caplog.text.count("cut.png cannot be decoded") == 2  # once a run
+    (photos / "none.png").write_text("no picture")
+    take(pipeline.crops(config, 0))
+    assert "none.png" in caplog.text
 
 
 def test_work_directories_that_cannot_be_written(photos, tmp_path):

@@ -67,15 +67,28 @@ def hold_out(names: Sequence[str], count: int) -> list[int]:
     return sorted(sorted(range(len(names)), key=draw)[:count])
 
 
-def at_least(paths: Sequence[Path], size: int) -> list[int]:
+def at_least(paths: Sequence[Path], size: int, skip: bool = False) -> list[int]:
     """Positions of those that a crop of `size` fits into.
 
     The others are named in a warning.
 
+    Args:
+      paths: of pictures.
+      size: side of the crop.
+      skip: leave files out that are no pictures.
+
     Raises:
       UserError: it fits into none, or a file is no picture.
     """
-    sides = [min(image_io.image_size(path)) for path in paths]
+    sides = []
+    for path in paths:
+        try:
+            sides.append(min(image_io.image_size(path)))
+        except UserError as error:
+            if not skip:
+                raise
+            _LOG.warning("%s; left out", error)
+            sides.append(0)
     if max(sides) < size:
         raise UserError(
             f"data.crop_size is {size}, but no picture is larger than "

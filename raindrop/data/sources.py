@@ -27,6 +27,7 @@ class Source:
         be rendered on, or six channels, the rainy picture before the clean one.
       rendered: whether it is the former.
       cache_bytes: to keep at most.
+      skip: the picture after it stands in for one that cannot be decoded, every time.
     """
 
     def __init__(
@@ -35,11 +36,14 @@ class Source:
         decode: Callable[[int], np.ndarray],
         rendered: bool,
         cache_bytes: int,
+        skip: bool = False,
     ) -> None:
         self.names = list(names)
         self.rendered = rendered
         self._decode = decode
         self._left = cache_bytes
+        self._skip = skip
+        self._skipped: set[int] = set()
         self._kept: dict[int, np.ndarray] = {}
         self._lock = threading.Lock()
 
@@ -47,7 +51,25 @@ class Source:
         return len(self.names)
 
     def __call__(self, position: int) -> np.ndarray:
-        """What `decode` gives at `position`."""
+        """What `decode` gives at `position`.
+
+        Raises:
+          UserError: a picture that cannot be decoded, or none that can.
+        """
+        for distance in range(len(self)):
+            candidate = (position + distance) % len(self)
+            try:
+                return self._read(candidate)
+            except UserError as error:
+                if not self._skip:
+                    raise
+                with self._lock:
+                    if candidate not in self._skipped:
+                        self._skipped.add(candidate)
+                        _LOG.warning("%s; the picture after it is taken", error)
+        raise UserError("none of the pictures to train on can be decoded")
+
+    def _read(self, position: int) -> np.ndarray:
         image = self._kept.get(position)
         if image is None:
             image = self._decode(position)
@@ -90,23 +112,27 @@ def training(config: Any, name: str, cache_bytes: int) -> Source:
       UserError: data that is not there or not usable, or smaller than the crop.
     """
     data = config.data
+    skip = data.on_error == "skip"
     if name == "rendered":
         paths, _ = photographs.split(data.photos, config.eval.num_images)
-        paths = [paths[i] for i in photographs.at_least(paths, data.crop_size)]
+        fitting = photographs.at_least(paths, data.crop_size, skip)
+        paths = [paths[i] for i in fitting]
         names = [str(path) for path in paths]
-        return Source(names, lambda i: image_io.read_image(paths[i]), True, cache_bytes)
+        return Source(
+            names, lambda i: image_io.read_image(paths[i]), True, cache_bytes, skip
+        )
     pair_set = open_pairs(name, data, "train")
     away = set(photographs.hold_out(pair_set.names, config.eval.num_images))
     pair_set = pair_set.subset(i for i in range(len(pair_set)) if i not in away)
     if name == "pairs":
         files = pair_set.files
-        pair_set = pair_set.subset(photographs.at_least(files, data.crop_size))
+        pair_set = pair_set.subset(photographs.at_least(files, data.crop_size, skip))
 
     def decode(position: int) -> np.ndarray:
         pair = pair_set.read(position)
         return np.concatenate([pair.rainy, pair.clean], axis=-1)
 
-    return Source(pair_set.names, decode, False, cache_bytes)
+    return Source(pair_set.names, decode, False, cache_bytes, skip)
 
 
 def held_out(config: Any, name: str) -> PairSet:
