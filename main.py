@@ -93,8 +93,9 @@ def _need(**values: str | None) -> None:
 
 
 def _set_up_logging() -> None:
-    """Plain lines on stderr from raindrop; of the libraries, errors alone."""
-    absl_logging.set_verbosity(absl_logging.ERROR)
+    """Plain lines on stderr from raindrop, and nothing from the libraries."""
+    # Orbax logs a page for every error that it raises too.
+    absl_logging.set_verbosity(absl_logging.FATAL)
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
     logger = logging.getLogger("raindrop")
