@@ -7,11 +7,14 @@ flipped byte without a word.
 """
 
 import dataclasses
+import errno
 import hashlib
 import importlib.metadata
 import json
 import logging
+import os
 import shutil
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -175,6 +178,9 @@ class Checkpoints:
             "notes": dict(notes or {}),
         }
         meta["digest"] = _digest_of_meta(meta)
+        # When Orbax gives up, arrays that are still on their way complain from other
+        # threads, to nobody; the error itself is raised.
+        hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
         try:
             self._manager.save(
                 step,
@@ -187,12 +193,16 @@ class Checkpoints:
             # What there is of it takes space, which may be what is missing.
             for half in self._folder.glob(f"{step}.*"):
                 shutil.rmtree(half, ignore_errors=True)
+            # TensorStore's words fill a screen.
+            full = os.strerror(errno.ENOSPC)
+            why = full if full in str(error) else _line(error)
             last = steps(self._folder.parent)
             whole = f"step {last[-1]} is whole" if last else "there is none before it"
             raise UserError(
-                f"{self._folder / str(step)} cannot be saved: {_line(error)}; {whole}, "
-                "and the same command goes on from there once that is mended"
+                f"{self._folder / str(step)} cannot be saved: {why}; {whole}, and "
+                "the same command goes on from there once that is mended"
             ) from None
+        sys.unraisablehook = hook
 
 
 def steps(workdir: str | Path) -> list[int]:
