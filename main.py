@@ -1,7 +1,9 @@
 """raindrop's command line: parses flags and calls one function. See the README."""
 
+import errno
 import logging
 import os
+import re
 import sys
 
 # What TensorFlow, XLA and their libraries say at import is of no use to anyone here.
@@ -11,12 +13,12 @@ os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 
 from absl import flags
 from absl import logging as absl_logging
-from ml_collections import config_flags
+from ml_collections import ConfigDict, config_flags
 
 from raindrop import compilation_cache
 from raindrop.errors import UserError
 
-_MODES = ("train", "evaluate", "derain", "render", "convert")
+_MODES = ("train", "evaluate", "derain", "render", "convert", "check")
 
 CONFIG = config_flags.DEFINE_config_file(
     "config", "configs/default.py", "The configuration; --config.GROUP.FIELD=VALUE."
@@ -33,7 +35,7 @@ DTYPE = flags.DEFINE_enum(
     "dtype", "float32", ["float32", "float16"], "Of what convert writes."
 )
 INPUT = flags.DEFINE_string("input", None, "What to derain.")
-OUTPUT = flags.DEFINE_string("output", None, "Where evaluate and derain write.")
+OUTPUT = flags.DEFINE_string("output", None, "Where the modes but train write.")
 OVERWRITE = flags.DEFINE_bool("overwrite", False, "Derain what is there already, too.")
 ATTENTION = flags.DEFINE_bool("attention", False, "Write the attention maps as well.")
 COMPARE = flags.DEFINE_bool("compare", False, "Write before|after as well.")
@@ -50,6 +52,11 @@ TEMPORAL = flags.DEFINE_float(
 MAX_MEGAPIXELS = flags.DEFINE_float(
     "max_megapixels", None, "Larger pictures are refused; 178.9 by default."
 )
+COORDINATOR = flags.DEFINE_string(
+    "coordinator", None, "HOST:PORT of the first of several processes that train."
+)
+NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "How many those are.")
+PROCESS_ID = flags.DEFINE_integer("process_id", None, "Which one this is, from 0.")
 
 
 def _workdir() -> str:
@@ -76,10 +83,36 @@ def _set_up_logging() -> None:
     logger.propagate = False
 
 
+def _config() -> ConfigDict:
+    from configs import default
+    from raindrop import config_check
+
+    try:
+        config = CONFIG.value
+    except OSError as error:
+        raise _of_config(error) from None
+    config_check.fields(config, default.get_config())
+    return config
+
+
 def _train() -> None:
+    from raindrop import processes
     from raindrop.train import train_and_evaluate
 
-    train_and_evaluate(CONFIG.value, _workdir())
+    config = _config()
+    several = processes.start(COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value)
+    if not several:
+        train_and_evaluate(config, _workdir())
+        return
+    if not processes.is_first():
+        logging.getLogger("raindrop").setLevel(logging.WARNING)
+    try:
+        train_and_evaluate(config, _workdir())
+        processes.finish()
+    except UserError as error:
+        # An ordinary end would wait for the others, and they for this one.
+        print(f"raindrop: {error}", file=sys.stderr, flush=True)
+        os._exit(2)
 
 
 def _evaluate() -> None:
@@ -88,10 +121,15 @@ def _evaluate() -> None:
 
     weights = WEIGHTS.value or _workdir()
     derainer = derain.Derainer(checkpoints.load_generator(weights))
-    pairs = pipeline.evaluation_pairs(CONFIG.value)
-    result = evaluate.evaluate(lambda image: derainer.run(image)[0], pairs)
+    config = _config()
+    result, paths = evaluate.evaluate_to_folder(
+        derainer.run,
+        pipeline.evaluation_pairs(config),
+        OUTPUT.value or _workdir(),
+        config.eval,
+    )
     print(evaluate.table(result))
-    for path in evaluate.write(result, OUTPUT.value or _workdir()):
+    for path in paths:
         print(path)
 
 
@@ -115,7 +153,7 @@ def _render() -> None:
     from raindrop import render
 
     _need(input=INPUT.value, output=OUTPUT.value)
-    config = CONFIG.value
+    config = _config()
     sheet = render.render_folder(
         INPUT.value,
         OUTPUT.value,
@@ -136,13 +174,54 @@ def _convert() -> None:
     print(OUTPUT.value)
 
 
+def _check() -> None:
+    from raindrop import check
+
+    text, sheets = check.check(_config(), OUTPUT.value or _workdir())
+    print(text)
+    for path in sheets:
+        print(path)
+
+
 _RUN = {
     "train": _train,
     "evaluate": _evaluate,
     "derain": _derain,
     "render": _render,
     "convert": _convert,
+    "check": _check,
 }
+
+
+# Of the machine and not of the program: a full disk, a folder without permission.
+_OF_THE_MACHINE = {
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EIO,
+}
+
+
+def _of_config(error: Exception) -> UserError:
+    """ml_collections' words on a field or a file that is not there, in one line."""
+    near = re.search(r'Did you mean "(.+?)" instead of "(.+?)"', str(error))
+    if near:
+        return UserError(f"config has no field {near[2]}; did you mean {near[1]}?")
+    return UserError(f"--config: {' '.join(str(error).split())}")
+
+
+def _parse(argv: list[str]) -> None:
+    try:
+        rest = flags.FLAGS(argv)[1:]
+    except flags.Error:
+        raise
+    except (AttributeError, KeyError, TypeError, ValueError, OSError) as error:
+        raise _of_config(error) from None
+    if rest:
+        raise UserError(f"unknown argument {rest[0]!r}; flags begin with --")
 
 
 def main(argv: list[str]) -> int:
@@ -152,15 +231,22 @@ def main(argv: list[str]) -> int:
       0; 1 where some of many files failed; 2 after one line on what is wrong.
     """
     try:
-        rest = flags.FLAGS(argv)[1:]
-        if rest:
-            raise UserError(f"unknown argument {rest[0]!r}; flags begin with --")
+        _parse(argv)
         _set_up_logging()
         compilation_cache.enable()
         return _RUN[MODE.value]() or 0
     except (UserError, flags.Error) as error:
         print(f"raindrop: {error}", file=sys.stderr)
         return 2
+    except OSError as error:
+        if error.errno not in _OF_THE_MACHINE:
+            raise
+        name = f"{error.filename}: " if error.filename else ""
+        print(f"raindrop: {name}{error.strerror}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("raindrop: interrupted", file=sys.stderr)
+        return 130
 
 
 if __name__ == "__main__":

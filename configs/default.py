@@ -22,10 +22,24 @@ def get_config() -> ConfigDict:
     config.data.name = "rendered"  # rendered | pairs | raindrop
     # Of 'rendered': 'bundled' (a few that come with scikit-image) or a folder.
     config.data.photos = "bundled"
-    config.data.dir = ""  # of 'pairs' and 'raindrop': where the pairs are
+    # Of 'pairs', a folder with data/ and gt/ or the like; of 'raindrop', the folder
+    # with train.zip, test_a.zip and test_b.zip or what they hold.
+    config.data.dir = ""
+    config.data.rainy = ""  # of 'pairs', in place of dir: the folder of rainy pictures
+    config.data.clean = ""  # and that of their clean twins
+    # Shares of the sources in a run; all zero: data.name alone.
+    config.data.mixture = ConfigDict({"rendered": 0.0, "pairs": 0.0, "raindrop": 0.0})
     config.data.crop_size = 256
     config.data.flip = True  # left and right, at random
-    config.data.cache_gib = 2.0  # of decoded photographs to keep in memory
+    config.data.scale = (1.0, 1.0)  # range of the random factor pictures grow by
+    config.data.cache_gib = 2.0  # of decoded pictures to keep in memory
+    config.data.mask = ConfigDict()  # of real pairs; see raindrop.data.masks
+    config.data.mask.rule = "max"  # max | mean | sum | per_channel
+    config.data.mask.threshold = 30 / 255
+    config.data.mask.channel_thresholds = (30 / 255, 30 / 255, 30 / 255)
+    config.data.mask.close = False
+    config.data.mask.open = False
+    config.data.mask.window = 5
     config.data.rendering = rendering.get_config()
 
     config.model = ConfigDict()
@@ -91,7 +105,23 @@ def get_config() -> ConfigDict:
     config.training.weights = ""  # start the generator from these
 
     config.eval = ConfigDict()
-    config.eval.num_images = 8  # held out of the photographs, at most a tenth of them
-    config.eval.seed = 1  # of the drops on them
+    # What to evaluate on: rendered | pairs | raindrop; '': pictures held out of data
+    # while training, and with --mode=evaluate all pairs of data.
+    config.eval.name = ""
+    config.eval.dir = ""  # these three as in data, where they are to differ
+    config.eval.rainy = ""
+    config.eval.clean = ""
+    config.eval.split = "test_a"  # of 'raindrop': train | test_a | test_b
+    config.eval.num_images = 8  # held out of the data, at most a tenth of it
+    config.eval.seed = 1  # of the drops on held-out photographs
     config.eval.protocol = "release"  # whose PSNR finds the best checkpoint
+    config.eval.lpips = False  # measure LPIPS too; needs the lpips package
+    config.eval.report_images = 100  # at most, in the HTML report
+    config.eval.report_width = 480  # of its pictures, in pixels
+
+    config.check = ConfigDict()  # what --mode=check complains about
+    config.check.shift = 1.0  # pixels between the two pictures of a pair
+    config.check.brightness = 8 / 255  # median difference over a pair
+    config.check.same_scene = 0.97  # correlation of two thumbnails, at most 1
+    config.check.sheet_rows = 16  # pairs on the contact sheet
     return config

@@ -3,12 +3,17 @@ r"""The paper's constants, on the Raindrop data set of Qian et al.
 Command:  python main.py --config=configs/paper.py --workdir=runs/paper \
               --config.data.dir=FOLDER_OF_THE_DATA_SET
 Hardware: one GPU of 24 GB or more.
-Needs:    the data set, and ImageNet weights for VGG-16 (Keras fetches them once).
+          and then, on test_a:
+          python main.py --mode=evaluate --config=configs/paper.py \
+              --workdir=runs/paper --config.data.dir=FOLDER_OF_THE_DATA_SET
+Needs:    the data set (train.zip, test_a.zip; without it the first line says where it
+          is), and ImageNet weights for VGG-16 (Keras fetches them once).
 Result:   the paper reports 31.57 dB and 0.9023 on test_a (protocol `release`). Not
           run yet by this project: no number is claimed.
 
 Where the paper and the released network differ, the release wins. The paper gives no
-learning rate, batch or number of steps: those are the default's.
+learning rate, batch or number of steps: those are the default's. A few of the 861
+training pairs are held out to choose the checkpoint; test_a chooses nothing.
 """
 
 from ml_collections import ConfigDict

@@ -19,6 +19,8 @@ import cv2
 import numpy as np
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
+from raindrop.errors import UserError
+
 PROTOCOLS = ("release", "bt601", "rgb")
 SMALLEST_SIDE = 11  # the largest window
 
@@ -54,6 +56,41 @@ def score(
         psnr = peak_signal_noise_ratio(y, x, data_range=255)
     ssim = structural_similarity(x, y, data_range=255, **ssim_options)
     return {"psnr": float(psnr), "ssim": float(ssim)}
+
+
+def make_lpips() -> Callable[[np.ndarray, np.ndarray], float]:
+    """LPIPS (Zhang et al., CVPR 2018) with AlexNet, by its authors' package.
+
+    Returns:
+      A function of two pictures, as `score` takes them; less is nearer. Both are
+      rounded to uint8.
+
+    Raises:
+      UserError: the package, or the weights that it fetches, are not there.
+    """
+    try:
+        import lpips
+        import torch
+    except ImportError:
+        raise UserError(
+            "eval.lpips needs the package lpips: pip install lpips, or leave it off"
+        ) from None
+    try:
+        network = lpips.LPIPS(net="alex", verbose=False)
+    except OSError as error:
+        raise UserError(
+            f"the weights of LPIPS could not be fetched ({error}); leave eval.lpips off"
+        ) from None
+
+    def tensor(image: np.ndarray) -> Any:
+        signed = np.float32(_rgb(image) / 127.5 - 1)
+        return torch.from_numpy(signed.transpose(2, 0, 1)[None])
+
+    def distance(image: np.ndarray, clean: np.ndarray) -> float:
+        with torch.no_grad():
+            return float(network(tensor(image), tensor(clean)))
+
+    return distance
 
 
 def _release(image: np.ndarray) -> np.ndarray:

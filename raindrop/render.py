@@ -72,7 +72,7 @@ def render_folder(
                     name = f"{n}_{_FOLDERS[folder]}.png"
                     write_image(output / folder / name, image)
                 if len(sheet) < _SHEET_ROWS:
-                    sheet.append(side_by_side(_thumbnail(image) for image in trio))
+                    sheet.append(side_by_side(thumbnail(image) for image in trio))
                 sources.append(f"{n}\t{path}\n")
                 progress.update()
     (output / "sources.txt").write_text("".join(sources))
@@ -100,7 +100,8 @@ def _claim(output: Path) -> None:
         ) from None
 
 
-def _thumbnail(image: np.ndarray) -> np.ndarray:
+def thumbnail(image: np.ndarray) -> np.ndarray:
+    """A picture cut and shrunk to a cell of the contact sheet, uint8."""
     if image.dtype != np.uint8:
         image = np.round(np.clip(image, 0, 1) * 255).astype(np.uint8)
     return np.asarray(ImageOps.fit(Image.fromarray(image), _SHEET_CELL))

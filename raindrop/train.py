@@ -1,5 +1,6 @@
 """The training loop, in reading order: networks, state, step, data, loop."""
 
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterator
@@ -12,13 +13,24 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from raindrop import checkpoints, evaluate, image_io, train_state, writers
+from raindrop import (
+    checkpoints,
+    config_check,
+    evaluate,
+    image_io,
+    processes,
+    train_state,
+    writers,
+)
 from raindrop.data.pairs import Pair
 from raindrop.derain import Derainer
+from raindrop.divergence import Watch
 from raindrop.errors import UserError
 from raindrop.losses import Objective
 from raindrop.models import generator
 from raindrop.models.discriminator import Discriminator
+from raindrop.run_lock import RunLock
+from raindrop.stop import Agreement, StopSignals
 from raindrop.train_state import GANState
 from raindrop.train_step import Batch, Metrics, Networks, train_step
 from raindrop.weights import LoadedGenerator, vgg16
@@ -120,7 +132,7 @@ def train_loop(
     vgg_params: Any,
     batches: Iterator[Batch],
     num_steps: int,
-    on_step: Callable[[int, GANState, Metrics], None],
+    on_step: Callable[[int, GANState, Metrics, Batch], bool],
 ) -> GANState:
     """Trains from the state's step to `num_steps`.
 
@@ -130,107 +142,195 @@ def train_loop(
       vgg_params: for the step.
       batches: device batches, the first one for the state's step.
       num_steps: to end at.
-      on_step: called after every step with the number of steps done, the new state and
-        the metrics (on the device still).
+      on_step: called after every step with the number of steps done, the new state,
+        the metrics (on the device still) and the batch; says whether to stop there.
     """
     for done in range(int(state.step) + 1, num_steps + 1):
-        state, metrics = step(state, vgg_params, next(batches))
-        on_step(done, state, metrics)
+        batch = next(batches)
+        state, metrics = step(state, vgg_params, batch)
+        if on_step(done, state, metrics, batch):
+            break
     return state
 
 
 def train_and_evaluate(config: Any, workdir: str | Path) -> GANState:
-    """Trains in `workdir`, going on from its newest checkpoint if it has one.
+    """Trains in `workdir`, going on from its newest whole checkpoint if it has one.
+
+    Ctrl-C and SIGTERM end it after the step it is at, which is saved. Of several
+    processes all train, and the first one writes.
 
     Writes `config.json`, `metrics.jsonl`, TensorBoard's files, `checkpoints/`,
-    `pictures/` and, at the end, `evaluation.json` and `.csv`.
+    `pictures/` and, at the end, `evaluation.json` and `.csv`; `divergence/` if it
+    comes to that.
 
     Raises:
-      UserError: see `make_networks`, `pipeline.batches` and `Checkpoints.restore`.
+      UserError: see `config_check.values`, `RunLock`, `make_networks`,
+        `pipeline.batches`, `checkpoints.read_newest` and `Watch`; a device without
+        memory left, or another process that has died.
     """
+    config_check.values(config)
+    workdir = Path(workdir)
+    with contextlib.ExitStack() as stack:
+
+        def first_step() -> int:
+            stack.enter_context(RunLock(workdir))
+            saved = checkpoints.read_newest(workdir)
+            return saved.step if saved else 0
+
+        try:
+            return _train(config, workdir, processes.by_first(first_step))
+        except jax.errors.JaxRuntimeError as error:
+            if "RESOURCE_EXHAUSTED" in str(error):
+                raise UserError(
+                    "the device has not enough memory for this; take a smaller "
+                    "training.batch_size or data.crop_size"
+                ) from error
+            if jax.process_count() > 1:
+                raise UserError(
+                    "a process of this run has died, and the others cannot go on "
+                    "without it; start all of them again with the same commands, and "
+                    "the run goes on from its newest checkpoint"
+                ) from error
+            raise
+
+
+def _train(config: Any, workdir: Path, first_step: int) -> GANState:
+    """Trains on from `first_step`, which is saved in `workdir` if it is not 0."""
     from raindrop.data import pipeline
 
-    workdir = Path(workdir)
     training = config.training
     # What can go wrong cheaply comes first, before anything is compiled or written.
-    first_step = checkpoints.latest_step(workdir) or 0
-    batches = pipeline.batches(config, first_step)
-    start = None
+    start, saved = None, None
     if training.weights:
         loaded = checkpoints.load_generator(training.weights)
         # The network that fits the weights comes with them.
         config.model.generator = ConfigDict(loaded.fields)
         start = loaded.params
         _LOG.info("the generator starts from %s", loaded.source)
+    if first_step:
+        saved = checkpoints.read(workdir, first_step)
+        saved.check_config(config)
+        _LOG.info("going on from step %d in %s", first_step, workdir)
+    batches = pipeline.batches(config, first_step)
     networks, vgg_params, vgg_source = make_networks(config)
     state, schedules = make_state(config, networks, start)
-    pairs = list(pipeline.evaluation_pairs(config))
-    with checkpoints.Checkpoints(workdir) as saved:
-        if first_step:
-            state = saved.restore(state, first_step)
-            _LOG.info("going on from step %d in %s", first_step, workdir)
-        (workdir / "config.json").write_text(config.to_json_best_effort(indent=2))
-        writer = writers.Several(
-            writers.JsonLines(workdir / "metrics.jsonl", first_step),
-            writers.TensorBoard(workdir),
-        )
+    pairs = list(pipeline.validation_pairs(config))
+    if saved:
+        state = saved.into(state)
+    with contextlib.ExitStack() as stack:
+        output = None
+        if processes.is_first():
+            output = stack.enter_context(_Output(config, workdir, first_step))
+        stop = stack.enter_context(StopSignals())
+        agreement = Agreement()
+        watch = Watch(workdir, training.batch_size)
         progress = writers.Progress(first_step, training.num_steps, training.batch_size)
         step = make_step(config, networks, schedules)
         pace = _Pace(progress, training.num_steps)
 
-        def on_step(done: int, state: GANState, metrics: Metrics) -> None:
+        def on_step(done: int, state: GANState, metrics: Metrics, batch: Batch) -> bool:
             last = done == training.num_steps
+            watch.step(done, metrics, batch)
+            stopping = agreement.any(stop.received is not None) and not last
             progress.update(done)
             pace.step(done, metrics)
-            if done % training.log_every == 0 or last or done == first_step + 1:
+            if done % training.log_every == 0 or last or done == 1:
                 scalars = {k: float(v) for k, v in metrics.items()}
                 scalars |= progress.report(done, scalars)
-                writer.write_scalars(done, scalars)
+                if output:
+                    output.writer.write_scalars(done, scalars)
+            evaluating = done % training.evaluate_every == 0 or last
+            saving = evaluating or stopping or done % training.checkpoint_every == 0
             psnr = None
-            if done % training.evaluate_every == 0 or last:
-                evaluation = _evaluate(config, state, pairs, done, workdir, writer)
+            if saving:
+                watch.settle()
+            if evaluating:
+                evaluation, picture = _evaluate(config, state, pairs)
                 psnr = evaluation["protocols"][config.eval.protocol]["output"]["psnr"]
                 progress.say(f"step {done}\n{evaluate.table(evaluation)}")
-                evaluate.write(evaluation, workdir)
-                writer.flush()
-            if psnr is not None or done % training.checkpoint_every == 0:
-                saved.save(state, config, psnr, {"vgg": vgg_source})
+                if output:
+                    output.write_evaluation(done, evaluation, picture)
+            if saving and output:
+                try:
+                    notes = {"vgg": vgg_source}
+                    output.checkpoints.save(state, config, psnr, notes)
+                except FloatingPointError as error:
+                    raise watch.report(str(error)) from None
+            if stopping:
+                progress.say(
+                    f"stopped by {stop.received or 'another process'} after step "
+                    f"{done} of {training.num_steps}, which is saved; the same command "
+                    "goes on from there"
+                )
+            return stopping
 
         state, vgg_params = replicate((state, vgg_params))
         state = train_loop(
             state, step, vgg_params, batches, training.num_steps, on_step
         )
         progress.close()
-        best = saved.best_step()
-    _LOG.info("checkpoints, the best of step %s: %s", best, workdir / "checkpoints")
-    for name in ("metrics.jsonl", "evaluation.json", "evaluation.csv", "pictures"):
-        _LOG.info("%s", workdir / name)
+        if output:
+            output.say_where()
     return state
 
 
+class _Output:
+    """What the first process of a run writes into the work directory."""
+
+    def __init__(self, config: Any, workdir: Path, first_step: int) -> None:
+        self._workdir = workdir
+        if first_step:
+            checkpoints.set_damaged_aside(workdir, first_step)
+        self.checkpoints = checkpoints.Checkpoints(workdir)
+        aside = workdir / ".config.json.part"
+        aside.write_text(config.to_json_best_effort(indent=2))
+        aside.replace(workdir / "config.json")
+        self.writer = writers.Several(
+            writers.JsonLines(workdir / "metrics.jsonl", first_step),
+            writers.TensorBoard(workdir),
+        )
+
+    def __enter__(self) -> "_Output":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.checkpoints.__exit__()
+
+    def write_evaluation(
+        self, step: int, evaluation: evaluate.Evaluation, picture: np.ndarray
+    ) -> None:
+        """The table, its numbers as metrics, and the picture."""
+        scalars = {
+            f"{measure}_{protocol}": means["output"][measure]
+            for protocol, means in evaluation["protocols"].items()
+            for measure in ("psnr", "ssim")
+        }
+        self.writer.write_scalars(step, scalars)
+        path = self._workdir / "pictures" / f"{step:07d}.png"
+        image_io.write_image(path, picture)
+        self.writer.write_images(step, {"panel": picture[None]})
+        evaluate.write(evaluation, self._workdir)
+        self.writer.flush()
+
+    def say_where(self) -> None:
+        """Names what was written."""
+        best = self.checkpoints.best_step()
+        folder = self._workdir / checkpoints.FOLDER
+        _LOG.info("checkpoints, the best of step %s: %s", best, folder)
+        for name in ("metrics.jsonl", "evaluation.json", "evaluation.csv", "pictures"):
+            if (self._workdir / name).exists():
+                _LOG.info("%s", self._workdir / name)
+
+
 def _evaluate(
-    config: Any,
-    state: GANState,
-    pairs: list[Pair],
-    step: int,
-    workdir: Path,
-    writer: writers.MetricWriter,
-) -> evaluate.Evaluation:
-    """Scores the moving average, and writes a panel of the first pair."""
+    config: Any, state: GANState, pairs: list[Pair]
+) -> tuple[evaluate.Evaluation, np.ndarray]:
+    """Scores the moving average, and makes a panel of the first pair."""
     fields = config.model.generator.to_dict()
     derainer = Derainer(LoadedGenerator(fields, jax.device_get(state.ema), "training"))
-    evaluation = evaluate.evaluate(lambda image: derainer.run(image)[0], pairs)
-    scalars = {
-        f"{measure}_{protocol}": means["output"][measure]
-        for protocol, means in evaluation["protocols"].items()
-        for measure in ("psnr", "ssim")
-    }
-    writer.write_scalars(step, scalars)
+    evaluation = evaluate.evaluate(derainer.run, pairs)
     output, attention = derainer.run(pairs[0].rainy)
-    picture = panel(pairs[0], output, attention)
-    image_io.write_image(workdir / "pictures" / f"{step:07d}.png", picture)
-    writer.write_images(step, {"panel": picture[None]})
-    return evaluation
+    return evaluation, panel(pairs[0], output, attention)
 
 
 def panel(pair: Pair, output: np.ndarray, attention: np.ndarray) -> np.ndarray:

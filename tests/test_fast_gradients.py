@@ -1,5 +1,7 @@
 """The fast gradients against XLA's own: equal, and on a CPU only."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,13 +12,14 @@ from jax import lax
 
 from raindrop.models import convolution, generator
 
-SETTINGS = settings(max_examples=25, deadline=None, derandomize=True)
+SETTINGS = settings(max_examples=10, deadline=None, derandomize=True)
 
 
 def normal(seed, *shape, dtype=jnp.float32):
     return jax.random.normal(jax.random.key(seed), shape, dtype)
 
 
+@partial(jax.jit, static_argnums=0)
 def value_and_gradients(function, x, kernel):
     y, pull = jax.vjp(function, x, kernel)
     return y, *pull(normal(2, *y.shape, dtype=y.dtype))
@@ -84,17 +87,19 @@ def test_transposed_convolution_is_the_plain_one(batch, height, width, channels)
     assert_close(ours, plain)
 
 
-@pytest.mark.parametrize("options", [{}, {"remat": True}, {"unroll": True}])
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+@pytest.mark.parametrize(
+    ("dtype", "options"),
+    [(jnp.float32, {"remat": True}), (jnp.bfloat16, {"unroll": True})],
+)
 def test_generator_has_the_plain_gradients(dtype, options):
-    """Through scan and remat; the parameters are the same tree either way."""
+    """Through the scan and remat; the parameters are the same tree either way."""
     image = jax.random.uniform(jax.random.key(0), (2, 16, 20, 3))
 
     def gradients(fast):
         net = generator.from_fields(
             {
                 "attention": {"steps": 2, "channels": 4, "num_blocks": 1, **options},
-                "autoencoder": {"channels": 4, "dilations": (2, 16)},
+                "autoencoder": {"channels": 4, "dilations": (2,)},
             },
             dtype,
             fast,
@@ -125,7 +130,7 @@ def test_under_vmap():
 
 
 def test_other_platforms_keep_their_own():
-    """Lowered for a GPU the program is that without fast gradients, but for names."""
+    """Lowered for a GPU the program is as without: as many convolutions, no loop."""
     x, kernel = normal(0, 1, 64, 64, 4), normal(1, 4, 4, 4, 4)
 
     def lowered(convolve, platform):

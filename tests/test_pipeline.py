@@ -17,10 +17,10 @@ def test_batches_follow_from_the_step_alone():
     resumed = take(config, 3, 2)
     for a, b in zip(whole[3:], resumed, strict=True):
         np.testing.assert_array_equal(a["index"], b["index"])
-        np.testing.assert_array_equal(a["clean"], b["clean"])
+        np.testing.assert_array_equal(a["images"], b["images"])
     indices = np.concatenate([batch["index"] for batch in whole])
     np.testing.assert_array_equal(indices, np.arange(40))
-    assert len({batch["clean"].tobytes() for batch in whole}) == 5
+    assert len({batch["images"].tobytes() for batch in whole}) == 5
 
 
 def test_processes_share_a_batch():

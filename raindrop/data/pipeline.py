@@ -2,19 +2,25 @@
 
 Example `i` of a run (step `i // batch_size`) is the same whatever was run before it,
 how many threads read, how many devices train and how many processes share the work:
-the photograph, the crop, the flip and the drops all follow from (seed, i).
+its source, the picture, the crop, the flip and the drops all follow from (seed, i).
+
+A source (see `sources`) gives decoded pictures by position; `crops` cuts them, and
+`make_finisher` puts drops on photographs and masks on real pairs, on the device.
 """
 
-from collections.abc import Iterator
+import math
+import weakref
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
+import cv2
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from raindrop import image_io
-from raindrop.data import photographs, rendering
+from raindrop.data import masks, photographs, rendering, sources
 from raindrop.data.pairs import Pair
 from raindrop.errors import UserError
 
@@ -30,7 +36,11 @@ def _import_tensorflow() -> Any:
 def crops(
     config: Any, first_step: int, process_index: int = 0, process_count: int = 1
 ) -> Iterator[dict[str, np.ndarray]]:
-    """Random crops of photographs, for ever, from `first_step` on.
+    """Random crops of the sources' pictures, for ever, from `first_step` on.
+
+    Every source has epochs of its own length in `i`, in each of which no picture of it
+    comes twice. In a mixture, `i` draws its source too, and an epoch so shows the share
+    of the source's pictures that its weight gives it.
 
     Args:
       config: the whole config.
@@ -39,46 +49,128 @@ def crops(
       process_count: the parts, put one after the other, are the global batch.
 
     Yields:
-      'clean': uint8 RGB [b, crop, crop, 3], and 'index': int64 [b], of the examples.
+      'images': uint8 [b, crop, crop, C], three channels where all is to be rendered,
+      else six, rainy before clean (of a photograph to be rendered on: twice the same);
+      'rendered': bool [b], and 'index': int64 [b], of the examples.
 
     Raises:
-      UserError: no photographs, or none as large as the crop.
+      UserError: data that is not there, not usable, or smaller than the crop.
     """
     data, seed = config.data, config.training.seed
-    paths, _ = photographs.split(data.photos, config.eval.num_images)
-    paths = photographs.at_least(paths, data.crop_size)
-    decode = photographs.Decoder(paths, int(data.cache_gib * 2**30))
-    size, num_photos = data.crop_size, len(paths)
-    batch_size = config.training.batch_size
+    shares = sources.weights(data)
+    cache_bytes = int(data.cache_gib * 2**30 / len(shares))
+    drawn = [sources.training(config, name, cache_bytes) for name in shares]
+    channels = 3 if all(source.rendered for source in drawn) else 6
+    size, batch_size = data.crop_size, config.training.batch_size
     local = batch_size // process_count
+    failures: list[UserError] = []
     tf = _import_tensorflow()
+    bounds = tf.constant(np.cumsum(list(shares.values()))[:-1], tf.float64)
+    counts = tf.constant([len(source) for source in drawn], tf.int64)
+    rendered = tf.constant([source.rendered for source in drawn])
+
+    def read(which: int, position: int, u: np.ndarray) -> np.ndarray:
+        try:
+            images = drawn[which](int(position))
+            crop = cut(images, u, size, data.scale, data.flip)
+        except UserError as error:
+            failures.append(error)
+            raise
+        except ValueError as error:
+            name = drawn[which].names[int(position)]
+            failures.append(UserError(f"{name} cannot be cropped: {error}"))
+            raise
+        return crop if crop.shape[-1] == channels else np.tile(crop, 2)
 
     def example(i: Any) -> dict[str, Any]:
-        epoch, position = i // num_photos, i % num_photos
-        shuffled = tf.random.experimental.index_shuffle(
-            position, tf.stack([tf.cast(seed, tf.int64), epoch]), num_photos - 1
-        )
-        photo = tf.numpy_function(decode, [shuffled], tf.uint8, stateful=False)
-        photo.set_shape((None, None, 3))
         key = tf.random.experimental.stateless_fold_in(
             tf.constant([seed, 0], tf.int64), i
         )
-        crop = tf.image.stateless_random_crop(photo, (size, size, 3), key)
-        if data.flip:
-            crop = tf.image.stateless_random_flip_left_right(crop, key)
-        return {"clean": crop, "index": i}
+        u = tf.random.stateless_uniform((5,), key, dtype=tf.float64)
+        which = tf.searchsorted(bounds, u[:1], side="right")[0]
+        count = tf.gather(counts, which)
+        position = tf.random.experimental.index_shuffle(
+            i % count, tf.stack([tf.cast(seed, tf.int64), i // count]), count - 1
+        )
+        images = tf.numpy_function(
+            read, [which, position, u[1:]], tf.uint8, stateful=False
+        )
+        images.set_shape((size, size, channels))
+        return {"images": images, "rendered": tf.gather(rendered, which), "index": i}
 
     def global_index(j: Any) -> Any:
         return j // local * batch_size + process_index * local + j % local
 
-    return (
+    dataset = (
         tf.data.Dataset.range(first_step * local, tf.int64.max)
         .map(global_index)
         .map(example, num_parallel_calls=tf.data.AUTOTUNE)
         .batch(local, drop_remainder=True)
         .prefetch(tf.data.AUTOTUNE)
-        .as_numpy_iterator()
     )
+    running = [dataset.as_numpy_iterator()]
+    tensorflow_error = tf.errors.OpError
+
+    def told() -> Iterator[dict[str, np.ndarray]]:
+        try:
+            while running:
+                yield next(running[0])
+        except tensorflow_error:
+            # TensorFlow makes a page of the error of a picture; its line is wanted.
+            if failures:
+                raise failures[0] from None
+            raise
+
+    batches = told()
+    # Its threads run Python: they must have ended before the interpreter does, or it
+    # waits for them for ever.
+    weakref.finalize(batches, running.clear)
+    return batches
+
+
+def cut(
+    images: np.ndarray,
+    u: np.ndarray,
+    size: int,
+    scale: tuple[float, float],
+    flip: bool,
+) -> np.ndarray:
+    """A random square of `images`, the same for all channels.
+
+    Args:
+      images: uint8 [H, W, C].
+      u: four numbers in [0, 1) that decide: row, column, flip, scale.
+      size: side of the result.
+      scale: range of the factor by which the picture grows (both ways alike). A square
+        that would then not fit is taken as large as the picture.
+      flip: left and right, every other time.
+
+    Returns:
+      uint8 [size, size, C].
+
+    Raises:
+      ValueError: a picture smaller than `size`.
+    """
+    height, width = images.shape[:2]
+    if min(height, width) < size:
+        raise ValueError(f"{width} x {height} is smaller than a crop of {size}")
+    low, high = scale
+    window = round(size / (low + (high - low) * u[3]))
+    window = min(window, height, width)
+    top = math.floor(u[0] * (height - window + 1))
+    left = math.floor(u[1] * (width - window + 1))
+    crop = images[top : top + window, left : left + window]
+    if window != size:
+        shrinks = window > size
+        method = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
+        parts = np.split(crop, crop.shape[-1] // 3, axis=-1)
+        crop = np.concatenate(
+            [cv2.resize(part, (size, size), interpolation=method) for part in parts],
+            axis=-1,
+        )
+    if flip and u[2] < 0.5:
+        crop = crop[:, ::-1]
+    return np.ascontiguousarray(crop)
 
 
 def shard(batch: Any) -> Any:
@@ -87,18 +179,35 @@ def shard(batch: Any) -> Any:
     return jax.tree.map(lambda x: x.reshape(devices, -1, *x.shape[1:]), batch)
 
 
-def make_renderer(config: Any) -> Any:
-    """The pmapped function (crops uint8, example indices) -> device batch."""
+def make_finisher(config: Any) -> Callable[..., dict[str, jax.Array]]:
+    """The pmapped function (index, images, rendered) of `crops` -> device batch.
+
+    In a mixture drops are rendered on every example and dropped again where it is a
+    real pair: shapes stay static.
+    """
     settings = rendering.Settings(**config.data.rendering)
     seed = config.training.seed
+    names = sources.weights(config.data)
 
-    def render_one(index: jax.Array, clean: jax.Array) -> dict[str, jax.Array]:
-        clean = clean.astype(jnp.float32) / 255
-        key = jax.random.fold_in(jax.random.key(seed), index)
-        rainy, mask = rendering.render(key, clean, settings)
+    def finish_one(
+        index: jax.Array, images: jax.Array, rendered: jax.Array
+    ) -> dict[str, jax.Array]:
+        images = images.astype(jnp.float32) / 255
+        clean = images[..., -3:]
+        if names.keys() != {"rendered"}:
+            rainy = images[..., :3]
+            mask = masks.mask(rainy, clean, **config.data.mask)
+        if "rendered" in names:
+            key = jax.random.fold_in(jax.random.key(seed), index)
+            with_drops = rendering.render(key, clean, settings)
+            if len(names) == 1:
+                rainy, mask = with_drops
+            else:
+                rainy = jnp.where(rendered, with_drops[0], rainy)
+                mask = jnp.where(rendered, with_drops[1], mask)
         return {"rainy": rainy, "clean": clean, "mask": mask}
 
-    return jax.pmap(jax.vmap(render_one))
+    return jax.pmap(jax.vmap(finish_one))
 
 
 def batches(config: Any, first_step: int) -> Iterator[dict[str, jax.Array]]:
@@ -116,22 +225,56 @@ def batches(config: Any, first_step: int) -> Iterator[dict[str, jax.Array]]:
             f"training.batch_size {config.training.batch_size} cannot be shared out to "
             f"{num_devices} devices; take a multiple of {num_devices}"
         )
-    if config.data.name != "rendered":
-        raise UserError(f"data.name {config.data.name!r} is not known; take 'rendered'")
-    render = make_renderer(config)
+    if config.data.mask.rule not in masks.RULES:
+        raise UserError(
+            f"data.mask.rule must be one of {', '.join(masks.RULES)}, "
+            f"not {config.data.mask.rule!r}"
+        )
+    finish = make_finisher(config)
     source = crops(config, first_step, jax.process_index(), jax.process_count())
     # Outside a generator, so that bad data is told at the call, not at the first batch.
     return (
-        render(batch["index"].astype(np.uint32), batch["clean"])
+        finish(batch["index"].astype(np.uint32), batch["images"], batch["rendered"])
         for batch in map(shard, source)
     )
+
+
+def validation_pairs(config: Any) -> Iterator[Pair]:
+    """The pairs that a training run is evaluated on, whole and never resized.
+
+    Where `eval.name` says so, those of `evaluation_pairs`. Else pictures held out of
+    the (first) source, so that no checkpoint is chosen on a test set.
+    """
+    if config.eval.name:
+        return evaluation_pairs(config)
+    name = max(sources.weights(config.data).items(), key=lambda item: item[1])[0]
+    if name == "rendered":
+        return _rendered_pairs(config)
+    return iter(sources.held_out(config, name))
 
 
 def evaluation_pairs(config: Any) -> Iterator[Pair]:
     """The pairs to evaluate on, whole and never resized.
 
-    For 'rendered': the held-out photographs under drops that `eval.seed` decides.
+    Of `eval.name`, or of `data.name` where that is empty: all pairs of the folder
+    ('pairs'), those of `eval.split` ('raindrop'), or the held-out photographs under
+    drops that `eval.seed` decides ('rendered').
+
+    Raises:
+      UserError: pairs that are not there or not usable.
     """
+    name = config.eval.name or config.data.name
+    if name not in sources.NAMES:
+        raise UserError(
+            f"eval.name must be one of {', '.join(sources.NAMES)}, not {name!r}"
+        )
+    if name == "rendered":
+        return _rendered_pairs(config)
+    where = config.eval if config.eval.dir or config.eval.rainy else config.data
+    return iter(sources.open_pairs(name, where, config.eval.split))
+
+
+def _rendered_pairs(config: Any) -> Iterator[Pair]:
     settings = rendering.Settings(**config.data.rendering)
     render = jax.jit(partial(rendering.render, settings=settings))
     _, paths = photographs.split(config.data.photos, config.eval.num_images)
