@@ -111,6 +111,7 @@ def decode(path: str | os.PathLike) -> Picture:
                 _LOG.warning("%s: only the first of its frames is taken", path)
             orientation = _orientation(image)
             if _is_deep_colour(image):
+                image.load()  # OpenCV takes half a file for a whole one.
                 picture = _from_deep(pillow_gaps.read(path), image)
             else:
                 picture = _from_pillow(image)

@@ -30,7 +30,10 @@ def read(path: str | os.PathLike) -> np.ndarray:
     import cv2
 
     # UNCHANGED cuts nothing to 8 bits. It turns TIFF as the file says, and PNG not.
-    array = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+    try:
+        array = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error:
+        array = None
     if array is None or array.dtype != np.uint16:
         raise ValueError("damaged, or 16 bits in a form that is not known")
     return array

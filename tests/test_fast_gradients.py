@@ -74,7 +74,7 @@ def test_convolution_is_the_plain_one(window, batch, height, width, channels, fe
     )
 
 
-@SETTINGS
+@settings(SETTINGS, max_examples=4)
 @given(st.integers(1, 2), st.integers(1, 40), st.integers(1, 9), st.integers(1, 4))
 def test_transposed_convolution_is_the_plain_one(batch, height, width, channels):
     x, kernel = normal(0, batch, height, width, channels), normal(1, 4, 4, channels, 3)

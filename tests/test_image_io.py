@@ -114,6 +114,10 @@ def test_damaged_and_dangerous_files_are_named(tmp_path):
     image_io.write_image(tmp_path / "a.png", picture(size=(64, 64)).pixels)
     whole = (tmp_path / "a.png").read_bytes()
     (tmp_path / "cut.png").write_bytes(whole[: len(whole) // 2])
+    for name in ("deep.png", "deep.tif"):
+        image_io.encode(tmp_path / name, picture(np.uint16, size=(64, 64)))
+        data = (tmp_path / name).read_bytes()
+        (tmp_path / name).write_bytes(data[: len(data) // 2])
     (tmp_path / "text.png").write_text("no picture")
     # A header that claims 60000 x 60000.
     bomb = bytearray(whole)
@@ -124,6 +128,8 @@ def test_damaged_and_dangerous_files_are_named(tmp_path):
     (tmp_path / "bomb.png").write_bytes(bomb)
     for name, words in [
         ("cut.png", "cannot be decoded"),
+        ("deep.png", "cannot be decoded"),
+        ("deep.tif", "deep.tif"),
         ("text.png", "is no picture"),
         ("bomb.png", "max_megapixels"),
         ("none.png", "does not exist"),
