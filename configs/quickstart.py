@@ -6,7 +6,8 @@ Time:     see the README.
 Result:   the losses fall, attention finds drops, the output has fewer; minutes of
           training on four photographs make no useful weights.
 
-The architecture is the real one, all of it, at half its width.
+The architecture is the real one, all of it: the generator at half its width, the
+discriminator at an eighth.
 """
 
 from ml_collections import ConfigDict
@@ -22,14 +23,18 @@ def get_config() -> ConfigDict:
     config.model.generator.autoencoder.channels = 32
     config.model.generator.residual = True
     config.model.generator.autoencoder.relu_heads = False
-    config.model.discriminator.channels = (4, 8, 16, 32, 64, 64)
-    config.model.discriminator.dense = 256
+    config.model.discriminator.channels = (4, 8, 8, 16, 16, 16)
+    config.model.discriminator.strided_channels = (16, 16, 16)
+    config.model.discriminator.dense = 64
+    config.data.rendering.dry = 0.0  # drops before every crop: there are few of them
     config.optimizer.learning_rate = 1e-3
+    config.optimizer.b1 = 0.9
     config.optimizer.warmup_steps = 20
-    config.training.num_steps = 200
+    config.training.num_steps = 500
     config.training.batch_size = 4
-    config.training.ema_decay = 0.95
-    config.training.log_every = 10
-    config.training.checkpoint_every = 100
-    config.training.evaluate_every = 100
+    config.training.ema_decay = 0.98
+    config.training.log_every = 20
+    config.training.checkpoint_every = 250
+    config.training.evaluate_every = 250
+    config.eval.seed = 7  # a pane with drops of all sizes
     return config

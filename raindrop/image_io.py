@@ -45,7 +45,18 @@ _ORIENTATION = 0x0112
 # describe how this one file stores it (strips, compression, ...).
 _DESCRIPTION = {0x10E, 0x10F, 0x110, 0x131, 0x132, 0x13B, 0x8298, 0x4746, 0x4749}
 _DESCRIPTION |= {*range(0x9C9B, 0x9CA0)}
-_DECODING_ERRORS = (OSError, SyntaxError, ValueError, struct.error, OverflowError)
+# What Pillow and its plugins were seen to raise, or can, on damaged files.
+_DECODING_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    EOFError,
+    ArithmeticError,
+    struct.error,
+)
 
 
 @dataclasses.dataclass

@@ -10,5 +10,6 @@ os.environ["XLA_FLAGS"] = (
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 # One cache of compiled programs for the tests and the processes that they start.
-_CACHE = tempfile.TemporaryDirectory(prefix="raindrop-tests-")
-os.environ["RAINDROP_CACHE"] = _CACHE.name
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    _CACHE = tempfile.TemporaryDirectory(prefix="raindrop-tests-")
+    os.environ["RAINDROP_CACHE"] = _CACHE.name
