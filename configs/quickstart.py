@@ -28,7 +28,7 @@ def get_config() -> ConfigDict:
     config.model.discriminator.dense = 64
     config.data.rendering.dry = 0.0  # drops before every crop: there are few of them
     config.optimizer.learning_rate = 1e-3
-    config.optimizer.b1 = 0.9
+    config.optimizer.discriminator_learning_rate = 1e-4
     config.optimizer.warmup_steps = 20
     config.training.num_steps = 500
     config.training.batch_size = 4

@@ -31,6 +31,36 @@ def assert_close(ours, theirs, tolerance=1e-5):
         np.testing.assert_allclose(a / scale, b / scale, atol=tolerance)
 
 
+def assert_plain(shape, features, size, stride, dilation, padding):
+    x, kernel = normal(0, *shape), normal(1, size, size, shape[-1], features)
+
+    def convolve(function):
+        return lambda x, kernel: function(
+            x,
+            kernel,
+            (stride, stride),
+            padding,
+            rhs_dilation=(dilation, dilation),
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        )
+
+    assert_close(
+        value_and_gradients(convolve(convolution.conv_general_dilated), x, kernel),
+        value_and_gradients(convolve(lax.conv_general_dilated), x, kernel),
+    )
+
+
+@pytest.mark.parametrize(
+    "size, stride, dilation",
+    [(3, 1, 1), (5, 1, 1), (3, 1, 2), (3, 1, 16), (3, 2, 1), (5, 4, 1)],
+)
+def test_the_windows_of_the_networks(size, stride, dilation):
+    """With 16 channels XLA has other code than with few (which once read garbage)."""
+    pad = dilation * (size // 2)
+    pads = [(pad, pad), (pad, pad)]
+    assert_plain((4, 16, 16, 16), 16, size, stride, dilation, pads)
+
+
 @st.composite
 def windows(draw):
     """Stride, dilation, kernel and padding as the networks use them, and some more."""
@@ -53,25 +83,8 @@ def windows(draw):
 )
 def test_convolution_is_the_plain_one(window, batch, height, width, channels, features):
     size, stride, dilation, padding = window
-    x, kernel = (
-        normal(0, batch, height, width, channels),
-        normal(1, size, size, channels, features),
-    )
-
-    def convolve(function):
-        return lambda x, kernel: function(
-            x,
-            kernel,
-            (stride, stride),
-            padding,
-            rhs_dilation=(dilation, dilation),
-            dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        )
-
-    assert_close(
-        value_and_gradients(convolve(convolution.conv_general_dilated), x, kernel),
-        value_and_gradients(convolve(lax.conv_general_dilated), x, kernel),
-    )
+    shape = (batch, height, width, channels)
+    assert_plain(shape, features, size, stride, dilation, padding)
 
 
 @settings(SETTINGS, max_examples=4)
