@@ -3,7 +3,8 @@
 Command:  python main.py --config=configs/quickstart.py
 Hardware: any; 2 cores are enough.
 Time:     see the README.
-Result:   the losses fall, attention finds drops, the output has fewer; minutes of
+Result:   the losses fall, attention finds the drops, the output gains some 0.2 dB on
+          the held-out photograph (20.1 to 20.3, protocol `release`); minutes of
           training on four photographs make no useful weights.
 
 The architecture is the real one, all of it: the generator at half its width, the
@@ -26,15 +27,24 @@ def get_config() -> ConfigDict:
     config.model.discriminator.channels = (4, 8, 8, 16, 16, 16)
     config.model.discriminator.strided_channels = (16, 16, 16)
     config.model.discriminator.dense = 64
-    config.data.rendering.dry = 0.0  # drops before every crop: there are few of them
+    # Few drops and clear ones, and nothing but drops: minutes are enough to see where
+    # those are, but not to tell a veil from a bright scene.
+    rendering = config.data.rendering
+    rendering.dry = 0.0
+    rendering.presence = (0.0, 1.0, 0.5)
+    rendering.density = ((0.0, 0.0), (0.1, 0.3), (0.1, 0.3))
+    rendering.defocus = (1.0, 4.0)
+    rendering.veil = (0.0, 0.0)
+    rendering.exposure = (0.0, 0.0)
+    rendering.noise = (0.0, 0.0)
     config.optimizer.learning_rate = 1e-3
     config.optimizer.discriminator_learning_rate = 1e-4
     config.optimizer.warmup_steps = 20
-    config.training.num_steps = 500
+    config.training.num_steps = 400
     config.training.batch_size = 4
     config.training.ema_decay = 0.98
     config.training.log_every = 20
-    config.training.checkpoint_every = 250
-    config.training.evaluate_every = 250
+    config.training.checkpoint_every = 200
+    config.training.evaluate_every = 200
     config.eval.seed = 7  # a pane with drops of all sizes
     return config

@@ -341,7 +341,7 @@ def panel(pair: Pair, output: np.ndarray, attention: np.ndarray) -> np.ndarray:
 class _Pace:
     """Says after a few steps how long the run will take, and warns on a CPU."""
 
-    _MEASURED = 3  # steps timed, after the first, which compiles
+    _MEASURED = 2  # steps timed, after the first, which compiles
 
     def __init__(self, progress: writers.Progress, num_steps: int) -> None:
         self._progress, self._num_steps, self._seen = progress, num_steps, 0
