@@ -141,6 +141,12 @@ def _flip(kernel: jax.Array) -> jax.Array:
     return kernel[::-1, ::-1].swapaxes(2, 3)
 
 
+def _pads_back(sizes: Sequence[int], padding: Padding, dilation: int) -> Padding:
+    """Padding of the way back, for a kernel of `sizes` and a stride of one."""
+    reach = [dilation * (size - 1) for size in sizes]
+    return tuple((r - a, r - b) for r, (a, b) in zip(reach, padding, strict=True))
+
+
 def _input_gradient(
     dy: jax.Array,
     kernel: jax.Array,
@@ -159,11 +165,7 @@ def _input_gradient(
         return dx
 
     def same_size(dy: jax.Array, kernel: jax.Array) -> jax.Array:
-        reach = [dilation * (size - 1) for size in kernel.shape[:2]]
-        pads = tuple(
-            (r - before, r - after)
-            for r, (before, after) in zip(reach, padding, strict=True)
-        )
+        pads = _pads_back(kernel.shape[:2], padding, dilation)
         return _convolve.fun(dy, _flip(kernel), 1, pads, dilation)
 
     def by_phases(dy: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -225,11 +227,7 @@ def _kernel_gradient(
     def fast(x: jax.Array, dy: jax.Array) -> jax.Array:
         if stride == 1 and shape[3] < shape[2]:
             # The same with the roles swapped: the copies are of the smaller picture.
-            reach = [dilation * (size - 1) for size in shape[:2]]
-            pads = tuple(
-                (r - before, r - after)
-                for r, (before, after) in zip(reach, padding, strict=True)
-            )
+            pads = _pads_back(shape[:2], padding, dilation)
             return _flip(_by_rows(dy, x, shape[:2], 1, pads, dilation))
         return _by_rows(x, dy, shape[:2], stride, padding, dilation)
 
