@@ -47,7 +47,11 @@ MODE = flags.DEFINE_enum("mode", "train", _MODES, "What to do.")
 WORKDIR = flags.DEFINE_string(
     "workdir", None, "Folder of the run; runs/NAME_OF_THE_CONFIG by default."
 )
-WEIGHTS = flags.DEFINE_string("weights", None, "A run, or one of its checkpoints.")
+WEIGHTS = flags.DEFINE_string(
+    "weights",
+    None,
+    "A run, or any weight file; to derain, those that come with raindrop by default.",
+)
 COPIES = flags.DEFINE_integer(
     "copies", 1, "Pictures that render makes of each photograph.", lower_bound=1
 )
@@ -155,13 +159,13 @@ def _evaluate() -> None:
 
 
 def _derain() -> int:
-    from raindrop import checkpoints, derain, derain_files, image_io
+    from raindrop import derain, derain_files, image_io
 
-    _need(weights=WEIGHTS.value, input=INPUT.value, output=OUTPUT.value)
+    _need(input=INPUT.value, output=OUTPUT.value)
     if MAX_MEGAPIXELS.value is not None:
         image_io.limit_megapixels(MAX_MEGAPIXELS.value)
     tile = derain.TILE if TILE.value is None else TILE.value
-    derainer = derain.Derainer(checkpoints.load_generator(WEIGHTS.value), tile)
+    derainer = derain.load(WEIGHTS.value, tile)
     options = derain_files.Options(
         OVERWRITE.value, ATTENTION.value, COMPARE.value, TEMPORAL.value
     )

@@ -5,7 +5,8 @@
 Without weights the released layout with random (He) weights stands in; differences are
 then given for outputs whose contrast was scaled to that of the input. Each memory
 measurement is a process of its own; what is given is its peak above the same process
-before the first picture, so the weights and the libraries do not count.
+before the first picture, so the weights and the libraries do not count. Where tiles are
+on, more than `LIMIT` ends the benchmark with an error.
 """
 
 import argparse
@@ -26,6 +27,7 @@ from raindrop.models import generator
 from raindrop.weights import LoadedGenerator
 
 MIB = 2**20
+LIMIT = 2048  # MiB over the model's own, for a picture of any size
 
 
 def random_release() -> LoadedGenerator:
@@ -106,6 +108,8 @@ def memory(args: argparse.Namespace) -> None:
         f"over the model's own ({whole / MIB:.0f} MiB in all), {seconds:.1f} s",
         flush=True,
     )
+    if args.tile and max(peak) - before > LIMIT * MIB:
+        sys.exit(f"more than {LIMIT} MiB")
 
 
 def main() -> None:
@@ -126,7 +130,8 @@ def main() -> None:
     for size in filter(None, args.sizes.split(",")):
         command = [sys.executable, __file__, f"--measure={size}", f"--tile={args.tile}"]
         command += [f"--weights={args.weights}"] if args.weights else []
-        subprocess.run(command, check=True)
+        if subprocess.run(command).returncode:
+            sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -52,15 +52,18 @@ def get_config() -> ConfigDict:
     config.model.generator.attention.steps = 4
     config.model.generator.attention.channels = 32
     config.model.generator.attention.num_blocks = 5
+    config.model.generator.attention.sigmoid_map = False  # the map in (0, 1)
     # Steps written out one after the other, or a loop; computed again in the backward
     # pass, which saves most of the memory, or kept.
     config.model.generator.attention.unroll = False
     config.model.generator.attention.remat = False
     config.model.generator.autoencoder = ConfigDict()
     config.model.generator.autoencoder.channels = 64
+    config.model.generator.autoencoder.last_channels = 32
     config.model.generator.autoencoder.dilations = (2, 4, 8, 16)
     config.model.generator.autoencoder.relu_heads = True
     config.model.generator.residual = False  # output = input + a correction
+    config.model.generator.gated = False  # ... times the attention map
     config.model.generator.patch_size = 1  # pixels seen as one, along a side
     config.model.generator.bgr = False  # colour order inside the network
     config.model.generator.signed = False  # [-1, 1] inside the network

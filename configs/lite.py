@@ -21,14 +21,20 @@ def get_config() -> ConfigDict:
     config.data.crop_size = 128
     attention = config.model.generator.attention
     attention.steps = 2
-    attention.channels = 16
-    attention.num_blocks = 2
-    config.model.generator.autoencoder.channels = 28
-    config.model.generator.autoencoder.relu_heads = False
+    attention.channels = 24
+    attention.num_blocks = 1
+    attention.sigmoid_map = True
+    autoencoder = config.model.generator.autoencoder
+    autoencoder.channels = 28
+    autoencoder.last_channels = 48
+    # At 1/16 of the picture's size: more would reach beyond the crop.
+    autoencoder.dilations = (1, 2, 4, 2)
+    autoencoder.relu_heads = False
     config.model.generator.residual = True
-    config.model.generator.patch_size = 2
+    config.model.generator.gated = True
+    config.model.generator.patch_size = 4
     config.loss.attention = 0.1
-    config.loss.multiscale_norm = "l1"
+    config.loss.multiscale_norm = "l2"
     config.loss.perceptual = 0.0
     config.loss.adversarial = 0.0
     config.optimizer.learning_rate = 1e-3

@@ -7,11 +7,12 @@ if TYPE_CHECKING:
     from raindrop.derain import Derainer
 
 
-def load(weights: str | os.PathLike, **options: int) -> "Derainer":
+def load(weights: str | os.PathLike | None = None, **options: int) -> "Derainer":
     """Weights as an object with `.derain(image, attention=False)`.
 
     Args:
-      weights: a run, one of its steps, or a weight file made elsewhere.
+      weights: a run, one of its steps, or a weight file made elsewhere; the ones
+        that come with raindrop by default.
       **options: `tile`, see `raindrop.derain.Derainer`.
 
     Returns:

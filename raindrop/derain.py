@@ -15,7 +15,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from raindrop import image_io, tiles
 from raindrop.errors import UserError
 from raindrop.models import generator
-from raindrop.weights import LoadedGenerator
+from raindrop.weights import PRETRAINED, LoadedGenerator
 
 # Pictures of more than TILE x TILE pixels are cut, and a batch has no more either: that
 # bounds the memory of a network call. benchmarks/tiles.py measures what cutting does.
@@ -313,11 +313,12 @@ class Derainer:
         return result, maps[:, :height, :width] if attention else None
 
 
-def load(weights: str | os.PathLike, tile: int = TILE) -> Derainer:
+def load(weights: str | os.PathLike | None = None, tile: int = TILE) -> Derainer:
     """The `Derainer` of any weights that `--weights` takes.
 
     Args:
-      weights: a run, one of its steps, or a weight file made elsewhere.
+      weights: a run, one of its steps, or a weight file made elsewhere; None:
+        `PRETRAINED`.
       tile: see `Derainer`.
 
     Raises:
@@ -325,7 +326,7 @@ def load(weights: str | os.PathLike, tile: int = TILE) -> Derainer:
     """
     from raindrop import checkpoints
 
-    return Derainer(checkpoints.load_generator(weights), tile)
+    return Derainer(checkpoints.load_generator(weights or PRETRAINED), tile)
 
 
 def _bounded(sizes: jax.Array | None, height: int) -> nn.module.Interceptor:

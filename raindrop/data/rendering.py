@@ -41,6 +41,8 @@ class Settings:
       skew: exponent; 1 spreads log-radii evenly, more makes small drops commoner.
       presence: one per kind; probability that a pane carries the kind at all.
       density: one Range per kind; mean probability of a drop in a cell.
+      least_defocus: one per kind; a pane with less `defocus` does not carry it. Drops
+        above a few millimetres run down: what looks large is close, and out of focus.
       unevenness: how much the density varies over the pane, 0 to 1.
       patch: wavelength of that variation.
       closeness: log-uniform; nearness of the pane, scales the radii and the defocus.
@@ -52,6 +54,7 @@ class Settings:
       taper: share by which the trail narrows towards its end.
       support: reach of a metaball over its radius; more merges neighbours earlier.
       contact: contact angle in degrees.
+      flatness: share by which a drop is flatter than that, drawn per drop.
       sag: shift of a drop's apex towards its foot, as a share of its normal's tilt.
       tilt: tilt of the pane about the horizontal axis in degrees.
       pan: tilt of the pane about the vertical axis in degrees.
@@ -60,6 +63,8 @@ class Settings:
       environment: rows and columns of the coarse scene that drops look at.
       expansion: linear light of the scene seen in drops is L * (1 + expansion * L),
         since a photograph clips the sky and the lamps that drops gather.
+      greyness: share of its colour that light loses in the drops, which gather it from
+        far more of the scene than the photograph shows.
       sky: linear brightness of the sky beyond the photograph's upper edge.
       blueness: tint of the sky; its red is lower by this share.
       interior: light inside the camera's room, seen by total reflection, over the mean
@@ -88,6 +93,7 @@ class Settings:
     skew: float
     presence: tuple[float, ...]
     density: tuple[Range, ...]
+    least_defocus: tuple[float, ...]
     unevenness: Range
     patch: int
     closeness: Range
@@ -98,6 +104,7 @@ class Settings:
     taper: float
     support: float
     contact: Range
+    flatness: Range
     sag: Range
     tilt: Range
     pan: Range
@@ -105,6 +112,7 @@ class Settings:
     view: Range
     environment: tuple[int, int]
     expansion: Range
+    greyness: Range
     sky: Range
     blueness: Range
     interior: Range
@@ -122,9 +130,9 @@ class Settings:
     mask_difference: float
 
     def __post_init__(self) -> None:
-        kinds = {len(self.cell), len(self.radius), len(self.presence)}
-        if kinds != {len(self.density)}:
-            raise ValueError("cell, radius, presence and density differ in length")
+        kinds = ("cell", "radius", "presence", "density", "least_defocus")
+        if len({len(getattr(self, name)) for name in kinds}) > 1:
+            raise ValueError(f"{', '.join(kinds)} differ in length")
         for cell, (_, high) in zip(self.cell, self.radius, strict=True):
             reach = high * self.closeness[1] * self.support * self.elongation[1]
             if reach + 2 * self.irregularity[1] * cell > cell:
@@ -171,12 +179,12 @@ def _metaballs(
       settings: what is drawn per drop.
 
     Returns:
-      [H, W, 3]: sum of w^2 with w = max(0, 1 - (distance / reach)^2), and minus a
-      quarter of its gradient by x and y.
+      [H, W, 4]: sum of w^2 with w = max(0, 1 - (distance / reach)^2), minus a quarter
+      of its gradient by x and y, and the sum of w^2 times the drops' flatness.
     """
     rows, columns = math.ceil(shape[0] / cell), math.ceil(shape[1] / cell)
     table_key, warp_key = jax.random.split(key)
-    table = jax.random.uniform(table_key, (7, rows + 2, columns + 2))
+    table = jax.random.uniform(table_key, (8, rows + 2, columns + 2))
     at_rows = jnp.clip(jnp.arange(-1, rows + 1) * cell + cell // 2, 0, shape[0] - 1)
     at_columns = jnp.clip(
         jnp.arange(-1, columns + 1) * cell + cell // 2, 0, shape[1] - 1
@@ -194,6 +202,8 @@ def _metaballs(
     # An absent drop reaches nowhere.
     inverse = jnp.where(present, reach**-2, 1e12)
     offset_y, offset_x = table[5] * cell, table[6] * cell
+    low, high = settings.flatness
+    flatness = low + (high - low) * table[7]
 
     warp = _smooth_noise(warp_key, (rows * cell, columns * cell, 2), max(cell // 3, 2))
     warp = (warp * drawn["irregularity"] * cell).reshape(rows, cell, columns, cell, 2)
@@ -201,13 +211,13 @@ def _metaballs(
     y = within[None, :, None, None] + warp[..., 0]
     x = within[None, None, None, :] + warp[..., 1]
 
-    drops = jnp.stack([offset_y, offset_x, trail, taper, stretch, inverse])
+    drops = jnp.stack([offset_y, offset_x, trail, taper, stretch, inverse, flatness])
 
     def add(near: int, sums: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
         """Adds the drops of one of the nine cells around each pixel's."""
         i, j = near // 3, near % 3
         one = jax.lax.dynamic_slice(drops, (0, i, j), (drops.shape[0], rows, columns))
-        at_y, at_x, length, taper, stretch, inverse = one[:, :, None, :, None]
+        at_y, at_x, length, taper, stretch, inverse, flat = one[:, :, None, :, None]
         down = (y - (i - 1) * cell - at_y) / stretch
         right = x - (j - 1) * cell - at_x
         along = jnp.clip(down, -length, 0)
@@ -215,18 +225,18 @@ def _metaballs(
         narrowed = 1 + taper * along / length
         inverse = inverse / narrowed**2
         w = jnp.maximum(1 - (down**2 + right**2) * inverse, 0)
-        value, fall_x, fall_y = sums
+        value, fall_x, fall_y, flatness = sums
         return (
             value + w**2,
             fall_x + w * right * inverse,
             fall_y + w * down * inverse,
+            flatness + w**2 * flat,
         )
 
     zeros = jnp.zeros((rows, cell, columns, cell))
     # A loop rather than nine copies: it compiles in a fraction of the time.
-    value, fall_x, fall_y = jax.lax.fori_loop(0, 9, add, (zeros, zeros, zeros))
-    field = jnp.stack([value, fall_x, fall_y], -1)
-    field = field.reshape(rows * cell, columns * cell, 3)
+    sums = jax.lax.fori_loop(0, 9, add, (zeros,) * 4)
+    field = jnp.stack(sums, -1).reshape(rows * cell, columns * cell, len(sums))
     return field[: shape[0], : shape[1]]
 
 
@@ -265,7 +275,7 @@ def _draw(key: jax.Array, settings: Settings) -> dict[str, jax.Array]:
     """One value for every range of the pane and the camera."""
     uniform = [
         *("unevenness", "irregularity", "trailing", "contact", "sag", "tilt", "pan"),
-        *("view", "expansion", "sky", "blueness", "interior", "highlight"),
+        *("view", "expansion", "greyness", "sky", "blueness", "interior", "highlight"),
         *("highlight_size", "highlight_tilt", "veil", "exposure", "noise"),
     ]
     logarithmic = ["closeness", "defocus"]
@@ -310,11 +320,12 @@ def render(
         patch_key, (*shape, len(settings.cell)), max(round(settings.patch * scale), 2)
     )
     patches = jnp.clip(1 + 2 * drawn["unevenness"] * patches, 0, 3)
-    field = jnp.zeros((*shape, 3))
+    field = jnp.zeros((*shape, 4))
     for kind, kind_key in enumerate(drop_keys):
         low, high = settings.density[kind]
         density = low + (high - low) * u[0, kind]
         carried = wet & (u[1, kind] < settings.presence[kind])
+        carried &= drawn["defocus"] >= settings.least_defocus[kind]
         field += _metaballs(
             kind_key,
             shape,
@@ -324,7 +335,8 @@ def render(
             drawn,
             settings,
         )
-    value, fall = field[..., :1], field[..., 1:]
+    value, fall, flatness = field[..., :1], field[..., 1:3], field[..., 3:]
+    flatness = flatness / jnp.maximum(value, 1e-6)
     rim = (1 - settings.support**-2) ** 2
     steepness = jnp.sqrt(jnp.sum(fall**2, -1, keepdims=True) + 1e-12)
     coverage = jnp.clip((value - rim) / (4 * steepness) + 0.5, 0, 1)
@@ -335,7 +347,8 @@ def render(
         jnp.maximum(1 - jnp.sqrt(jnp.clip(value, 1e-8, 1)), 1e-8)
     )
     away = jnp.clip(away, 0, 1)
-    slope = away * jnp.sin(jnp.radians(drawn["contact"])) * fall / steepness
+    contact = jnp.sin(jnp.radians(drawn["contact"])) * (1 - flatness)
+    slope = away * contact * fall / steepness
     lean = drawn["sag"] * (1 - away**2)
     slope = slope - lean * jnp.array([0.0, 1.0])
 
@@ -352,6 +365,8 @@ def render(
     )
     seen = _environment(directions, linear, sky, drawn, settings)
     interior = drawn["interior"] * jnp.mean(linear, (0, 1))
+    grey = jnp.mean(seen, -1, keepdims=True)
+    seen = seen + drawn["greyness"] * (grey - seen)
     light = transmittance * seen + (1 - transmittance) * interior
     from_light = jnp.sum(
         (slope - drawn["highlight_tilt"] * jnp.array([0.0, 1.0])) ** 2, -1

@@ -9,6 +9,8 @@ import jax.numpy as jnp
 from raindrop.models import layers
 from raindrop.models.layers import Dtype, activation
 
+_SMALL = nn.initializers.variance_scaling(0.01, "fan_in", "normal")
+
 
 class ContextualAutoencoder(nn.Module):
     """Encoder, dilated convolutions, decoder with additive skips, three outputs.
@@ -18,6 +20,7 @@ class ContextualAutoencoder(nn.Module):
 
     Attributes:
       channels: width at full size; twice and four times that further down.
+      last_channels: width before the full-size output; half of `channels` if None.
       widen_at_conv4: the width doubles at conv4, the second of stride two, as released;
         else one convolution later.
       dilations: of the 3x3 convolutions at 1/4 scale.
@@ -32,6 +35,7 @@ class ContextualAutoencoder(nn.Module):
     """
 
     channels: int = 64
+    last_channels: int | None = None
     widen_at_conv4: bool = True
     dilations: tuple[int, ...] = (2, 4, 8, 16)
     attention_first: bool = False
@@ -62,6 +66,8 @@ class ContextualAutoencoder(nn.Module):
         }
         conv = partial(layers.conv, **shared)
         upsample = partial(layers.Upsample, **shared)
+        # Pictures start close to nothing: a correction close to none.
+        to_picture = partial(conv, image.shape[-1], kernel_init=_SMALL)
 
         full, half, quarter = self.channels, 2 * self.channels, 4 * self.channels
         inputs = [attention, image] if self.attention_first else [image, attention]
@@ -78,15 +84,15 @@ class ContextualAutoencoder(nn.Module):
             x = act(conv(quarter, dilation=dilation, name=f"dilated{i}")(x))
         x = act(conv(quarter, name="conv7")(x))
         x = act(conv(quarter, name="conv8")(x))
-        output_quarter = head(conv(image.shape[-1], name="output_quarter")(x))
+        output_quarter = head(to_picture(name="output_quarter")(x))
 
         x = act(upsample(half, name="up1")(x)) + skip_half
         x = act(conv(half, name="conv9")(x))
-        output_half = head(conv(image.shape[-1], name="output_half")(x))
+        output_half = head(to_picture(name="output_half")(x))
 
         x = act(upsample(full, name="up2")(x)) + skip_full
-        x = act(conv(full // 2, name="conv10")(x))
-        output = conv(image.shape[-1], name="output")(x)
+        x = act(conv(self.last_channels or full // 2, name="conv10")(x))
+        output = to_picture(name="output")(x)
         if self.tanh_output:
             output = jnp.tanh(output)
         return output_quarter, output_half, output

@@ -29,7 +29,10 @@ from jax import lax
 Padding = tuple[tuple[int, int], tuple[int, int]]
 
 _DIMENSIONS = ("NHWC", "HWIO", "NHWC")
-_ROWS = 32  # of dy that one turn of the kernel gradient's loop takes
+# Of dy, what one turn of the kernel gradient's loop takes at most: rows, and pixels,
+# where several small samples fit.
+_ROWS = 32
+_PIXELS = 8192
 
 
 def conv_general_dilated(
@@ -245,8 +248,13 @@ def _by_rows(
     """kernel[i, j] = sum over pixels of x[s h + d i, s w + d j]^T dy[h, w]."""
     batch, height, width, features = dy.shape
     channels = x.shape[3]
-    rows = min(_ROWS, height)
-    blocks = -(-height // rows)
+    blocks = -(-height // _ROWS)
+    rows = -(-height // blocks)
+    samples = max(
+        n
+        for n in range(1, batch + 1)
+        if batch % n == 0 and (n == 1 or n * rows * width <= _PIXELS)
+    )
     x_rows = stride * (rows - 1) + dilation * (size[0] - 1) + 1
 
     # Rows of zeros fill the last block, and do not count.
@@ -258,24 +266,24 @@ def _by_rows(
     dy = jnp.pad(dy, ((0, 0), (0, blocks * rows - height), (0, 0), (0, 0)))
 
     def add_block(total: jax.Array, index: jax.Array) -> tuple[jax.Array, None]:
-        sample, block = index // blocks, index % blocks
+        sample, block = samples * (index // blocks), index % blocks
         x_block = lax.dynamic_slice(
             x,
             (sample, stride * rows * block, 0, 0),
-            (1, x_rows, x.shape[2], channels),
-        )[0]
+            (samples, x_rows, x.shape[2], channels),
+        )
         dy_block = lax.dynamic_slice(
-            dy, (sample, rows * block, 0, 0), (1, rows, width, features)
-        )[0]
+            dy, (sample, rows * block, 0, 0), (samples, rows, width, features)
+        )
         shifted = jnp.stack(
             [
-                lax.slice_in_dim(x_block, j, j + stride * (width - 1) + 1, stride, 1)
+                lax.slice_in_dim(x_block, j, j + stride * (width - 1) + 1, stride, 2)
                 for j in range(0, dilation * size[1], dilation)
             ]
         )
         part = lax.conv_general_dilated(
-            shifted.transpose(0, 3, 1, 2).reshape(-1, x_rows, width),
-            dy_block,
+            shifted.transpose(0, 4, 2, 1, 3).reshape(-1, x_rows, samples * width),
+            dy_block.swapaxes(0, 1).reshape(rows, samples * width, features),
             (dilation,),
             "VALID",
             rhs_dilation=(stride,),
@@ -285,6 +293,6 @@ def _by_rows(
         return total + part, None
 
     total = jnp.zeros((size[1] * channels, size[0], features), jnp.float32)
-    total, _ = lax.scan(add_block, total, jnp.arange(batch * blocks))
+    total, _ = lax.scan(add_block, total, jnp.arange(batch // samples * blocks))
     total = total.reshape(size[1], channels, size[0], features)
     return total.transpose(2, 0, 1, 3).astype(x.dtype)

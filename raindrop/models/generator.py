@@ -43,6 +43,8 @@ class Generator(nn.Module):
       bgr: whether the network works on BGR.
       signed: whether the network works on [-1, 1] rather than [0, 1].
       residual: the network gives a correction, added to its input at every scale.
+      gated: that correction counts as much as the last attention map says: where the
+        network sees no drop it leaves the picture alone.
       patch_size: side p of the patches of pixels that the network sees as one, their
         values as channels. 1 in the release; 2 makes it four times as cheap.
     """
@@ -52,6 +54,7 @@ class Generator(nn.Module):
     bgr: bool = False
     signed: bool = False
     residual: bool = False
+    gated: bool = False
     patch_size: int = 1
 
     def __call__(self, rainy: jax.Array) -> GeneratorOutput:
@@ -77,6 +80,7 @@ class Generator(nn.Module):
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
         """The second half: rainy and a map [B, H, W, 1] -> pictures, smallest first."""
         patch = (self.patch_size, self.patch_size)
+        gate = jnp.clip(attention.astype(jnp.float32), 0, 1)
         attention = nn.avg_pool(self._pad(attention), patch, patch)
         outputs = self.autoencoder(self._to_network(rainy), attention)
         scales = []
@@ -85,6 +89,8 @@ class Generator(nn.Module):
             scale = self._from_network(output)[:, :height, :width]
             if self.residual:
                 window = (factor, factor)
+                if self.gated:
+                    scale *= nn.avg_pool(gate, window, window)
                 scale += nn.avg_pool(rainy.astype(jnp.float32), window, window)
             scales.append(scale)
         return tuple(scales)

@@ -16,6 +16,10 @@ import jax.numpy as jnp
 from raindrop.models import convolution
 
 Dtype = Any
+Initializer = Callable[..., jax.Array]
+# Of networks of rectifiers (He et al. 2015). With Flax's own, half as large, the
+# gradients of the autoencoder's inner layers start at 1e-8, and stay there for long.
+HE = nn.initializers.he_normal()
 Activation = Callable[[jax.Array], jax.Array]
 
 
@@ -36,6 +40,7 @@ def conv(
     same_padding: bool = False,
     dtype: Dtype = jnp.float32,
     fast_gradients: bool = True,
+    kernel_init: Initializer = HE,
     name: str | None = None,
 ) -> nn.Conv:
     """A square convolution, [B, H, W, C] -> [B, H', W', features].
@@ -49,6 +54,7 @@ def conv(
       same_padding: TensorFlow's 'SAME' in place of symmetric padding.
       dtype: of the computation; parameters are float32.
       fast_gradients: on a CPU; see `convolution`.
+      kernel_init: initial values of the kernel.
       name: of the layer.
     """
     return nn.Conv(
@@ -59,6 +65,7 @@ def conv(
         padding="SAME" if same_padding else dilation * (kernel_size // 2),
         use_bias=use_bias,
         dtype=dtype,
+        kernel_init=kernel_init,
         conv_general_dilated=(
             convolution.conv_general_dilated if fast_gradients else None
         ),
@@ -97,6 +104,7 @@ class Upsample(nn.Module):
             padding="SAME",
             use_bias=self.use_bias,
             dtype=self.dtype,
+            kernel_init=HE,
             name="conv",
         )(x)
         if self.same_padding:

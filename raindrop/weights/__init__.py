@@ -2,7 +2,11 @@
 
 import dataclasses
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
+
+# What comes with raindrop; README.md beside it says what it was trained on and gives.
+PRETRAINED = Path(__file__).parents[1] / "pretrained" / "lite.safetensors"
 
 
 @dataclasses.dataclass(frozen=True)
