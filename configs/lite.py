@@ -4,10 +4,14 @@ Command:  python main.py --config=configs/lite.py --workdir=runs/lite \
               --config.data.photos=FOLDER
 Hardware: any; hours on two CPU cores.
 
-It works on patches of 2 x 2 pixels, with two steps of attention at 16 channels and an
-autoencoder at 28, and gives a correction, added to its input. No discriminator and no
-perceptual loss: their gradients cost more than the generator's own, and PSNR does not
-need them.
+It works on patches of 4 x 4 pixels, with two steps of attention at 24 channels and an
+autoencoder at 28, and gives a correction that counts where the map sees drops. No
+discriminator and no perceptual loss: their gradients cost more than the generator's
+own, and PSNR does not need them.
+
+The squared error gets the training off the ground (with the absolute one it starts by
+doing nothing, and stays there), the absolute one then leaves dry places alone. The
+commands of both stages: raindrop/pretrained/README.md.
 """
 
 from ml_collections import ConfigDict

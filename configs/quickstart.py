@@ -34,7 +34,9 @@ def get_config() -> ConfigDict:
     rendering.dry = 0.0
     rendering.presence = (0.0, 1.0, 0.5)
     rendering.density = ((0.0, 0.0), (0.1, 0.3), (0.1, 0.3))
+    rendering.least_defocus = (0.0, 0.0, 0.0)
     rendering.defocus = (1.0, 4.0)
+    rendering.greyness = (0.0, 0.0)
     rendering.veil = (0.0, 0.0)
     rendering.exposure = (0.0, 0.0)
     rendering.noise = (0.0, 0.0)

@@ -54,11 +54,11 @@ def test_any_size_is_the_crop_of_its_reflection(derainer, size, dtype):
     np.testing.assert_array_equal(output, whole[: size[0], : size[1]])
 
 
-@pytest.mark.parametrize("patch_size", [1, 2])
+@pytest.mark.parametrize("patch_size", [1, 2, 4])
 def test_smaller_pictures_in_a_common_shape_come_out_as_alone(patch_size):
     derainer = Derainer(tiny_generator.loaded(patch_size=patch_size))
     images = [picture(*size) for size in [(12, 20), (16, 8), (9, 13), (24, 24)]]
-    together = derainer.run_many(images, shape=(24, 24), attention=True, raw=True)
+    together = derainer.run_many(images, shape=(32, 32), attention=True, raw=True)
     for image, (output, maps) in zip(images, together, strict=True):
         alone, alone_maps = derainer.run(image)
         np.testing.assert_allclose(output, alone, atol=1e-5)

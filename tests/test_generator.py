@@ -58,6 +58,20 @@ def test_residual_of_zero_is_the_input():
     np.testing.assert_array_equal(net.apply(variables, image).image, image)
 
 
+def test_gated_changes_nothing_where_the_map_is_zero():
+    """And everywhere what the same network without the gate does, times the map."""
+    fields = {**FIELDS, "residual": True}
+    image = jax.random.uniform(jax.random.key(1), (1, 16, 16, 3))
+    free, gated = (generator.from_fields({**fields, "gated": g}) for g in (False, True))
+    variables = free.init(jax.random.key(0), image)
+    gate = jnp.zeros((1, 16, 16, 1)).at[:, :8].set(jnp.linspace(-1, 2, 16)[:, None])
+    correction = free.apply(variables, image, gate, method="restore")[2] - image
+    output = gated.apply(variables, image, gate, method="restore")[2]
+    np.testing.assert_array_equal(output[:, 8:], image[:, 8:])
+    np.testing.assert_allclose(output - image, correction * gate.clip(0, 1), atol=1e-6)
+    assert jnp.abs(correction).max() > 1e-3
+
+
 @pytest.mark.parametrize("size", [(16, 8), (12, 20), (4, 4)])
 def test_patches_keep_sizes_and_places(size):
     """A network on patches of pixels; with zero weights and `residual` an identity."""

@@ -24,6 +24,7 @@ WET = dataclasses.replace(
     radius=((2.5, 6.0), (8.0, 20.0)),
     presence=(1.0, 1.0),
     density=((0.1, 0.5), (0.1, 0.5)),
+    least_defocus=(0.0, 0.0),
 )
 CALM = {"veil": (0.0, 0.0), "exposure": (0.0, 0.0), "noise": (0.0, 0.0)}
 
@@ -41,7 +42,7 @@ def photograph(height=96, width=128):
 def test_dry_pane_is_the_photograph_itself():
     for settings in (
         dataclasses.replace(WET, dry=1.0),
-        dataclasses.replace(WET, presence=(0.0, 0.0), noise=(0.0, 0.0)),
+        dataclasses.replace(WET, least_defocus=(99.0, 99.0), noise=(0.0, 0.0)),
     ):
         rainy, mask = draw(jax.random.key(3), photograph(), settings)
         np.testing.assert_array_equal(rainy, photograph())
@@ -130,6 +131,7 @@ def test_drops_are_round_and_upside_down():
         radius=((14.0, 14.0),),
         presence=(1.0,),
         density=((0.06, 0.06),),
+        least_defocus=(0.0,),
         unevenness=(0.0, 0.0),
         closeness=(1.0, 1.0),
         elongation=(1.0, 1.0),
@@ -137,6 +139,7 @@ def test_drops_are_round_and_upside_down():
         trailing=(0.0, 0.0),
         view=(40.0, 40.0),
         contact=(45.0, 45.0),
+        flatness=(0.0, 0.0),
         sag=(0.0, 0.0),
         tilt=(0.0, 0.0),
         pan=(0.0, 0.0),
