@@ -62,8 +62,9 @@ def get_config() -> ConfigDict:
     config.model.generator.autoencoder.last_channels = 32
     config.model.generator.autoencoder.dilations = (2, 4, 8, 16)
     config.model.generator.autoencoder.relu_heads = True
+    config.model.generator.autoencoder.negative_slope = 0.0  # of its ReLUs
     config.model.generator.residual = False  # output = input + a correction
-    config.model.generator.gated = False  # ... times the attention map
+    config.model.generator.gated = False  # only where the attention map says so
     config.model.generator.patch_size = 1  # pixels seen as one, along a side
     config.model.generator.bgr = False  # colour order inside the network
     config.model.generator.signed = False  # [-1, 1] inside the network

@@ -5,7 +5,7 @@ Command:  python main.py --config=configs/lite.py --workdir=runs/lite \
 Hardware: any; hours on two CPU cores.
 
 It works on patches of 4 x 4 pixels, with two steps of attention at 24 channels and an
-autoencoder at 28, and gives a correction that counts where the map sees drops. No
+autoencoder at 28 that paints where the map sees drops. No
 discriminator and no perceptual loss: their gradients cost more than the generator's
 own, and PSNR does not need them.
 
@@ -34,7 +34,9 @@ def get_config() -> ConfigDict:
     # At 1/16 of the picture's size: more would reach beyond the crop.
     autoencoder.dilations = (1, 2, 4, 2)
     autoencoder.relu_heads = False
-    config.model.generator.residual = True
+    # With plain ReLUs 26 of the 28 features of conv1 died.
+    autoencoder.negative_slope = 0.2
+    config.model.generator.signed = True
     config.model.generator.gated = True
     config.model.generator.patch_size = 4
     config.loss.attention = 0.1

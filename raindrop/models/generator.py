@@ -43,8 +43,8 @@ class Generator(nn.Module):
       bgr: whether the network works on BGR.
       signed: whether the network works on [-1, 1] rather than [0, 1].
       residual: the network gives a correction, added to its input at every scale.
-      gated: that correction counts as much as the last attention map says: where the
-        network sees no drop it leaves the picture alone.
+      gated: the last attention map says how much of the autoencoder's picture counts,
+        and how much of the input: where the network sees no drop it changes nothing.
       patch_size: side p of the patches of pixels that the network sees as one, their
         values as channels. 1 in the release; 2 makes it four times as cheap.
     """
@@ -87,11 +87,12 @@ class Generator(nn.Module):
         for output, factor in zip(outputs, (4, 2, 1), strict=True):
             height, width = rainy.shape[1] // factor, rainy.shape[2] // factor
             scale = self._from_network(output)[:, :height, :width]
+            window = (factor, factor)
+            given = nn.avg_pool(rainy.astype(jnp.float32), window, window)
             if self.residual:
-                window = (factor, factor)
-                if self.gated:
-                    scale *= nn.avg_pool(gate, window, window)
-                scale += nn.avg_pool(rainy.astype(jnp.float32), window, window)
+                scale += given
+            if self.gated:
+                scale = given + nn.avg_pool(gate, window, window) * (scale - given)
             scales.append(scale)
         return tuple(scales)
 

@@ -1,0 +1,40 @@
+"""The weights that ship: small, found by themselves, and good for what they are for."""
+
+import jax
+import numpy as np
+import pytest
+from skimage import data
+
+import raindrop
+from configs import lite
+from raindrop import image_io
+from raindrop.data.rendering import Settings, render
+from raindrop.metrics import score
+from raindrop.weights import PRETRAINED, safetensors_file
+
+
+@pytest.fixture(scope="module")
+def derainer():
+    return raindrop.load()
+
+
+def test_they_are_small_and_of_the_lite_config():
+    assert PRETRAINED.stat().st_size <= 3_000_000
+    fields = safetensors_file.read(PRETRAINED).fields
+    expected = safetensors_file.complete(lite.get_config().model.generator.to_dict())
+    assert safetensors_file.complete(fields) == expected
+
+
+def test_rendered_drops_go_and_dry_pictures_stay(derainer):
+    """On photographs that were not trained on, of scikit-image."""
+    settings = Settings(**(lite.get_config().data.rendering.to_dict() | {"dry": 0.0}))
+    draw = jax.jit(render, static_argnums=2)
+    gains = []
+    for i, clean in enumerate((data.chelsea(), data.coffee()[:300, :451])):
+        rainy, _ = draw(jax.random.key(i), np.float32(clean / 255), settings)
+        rainy = image_io.to_uint8(np.asarray(rainy))
+        before, after = (score(x, clean) for x in (rainy, derainer.derain(rainy)))
+        gains.append(after["psnr"] - before["psnr"])
+        assert after["ssim"] > before["ssim"]
+        assert score(derainer.derain(clean), clean, "rgb")["psnr"] > 30
+    assert np.mean(gains) > 1
