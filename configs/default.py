@@ -59,7 +59,7 @@ def get_config() -> ConfigDict:
     config.model.generator.attention.remat = False
     config.model.generator.autoencoder = ConfigDict()
     config.model.generator.autoencoder.channels = 64
-    config.model.generator.autoencoder.last_channels = 32
+    config.model.generator.autoencoder.last_channels = 0  # half of channels
     config.model.generator.autoencoder.dilations = (2, 4, 8, 16)
     config.model.generator.autoencoder.relu_heads = True
     config.model.generator.autoencoder.negative_slope = 0.0  # of its ReLUs

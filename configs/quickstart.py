@@ -22,7 +22,6 @@ def get_config() -> ConfigDict:
     config.data.crop_size = 64
     config.model.generator.attention.channels = 16
     config.model.generator.autoencoder.channels = 32
-    config.model.generator.autoencoder.last_channels = 16
     config.model.generator.residual = True
     config.model.generator.autoencoder.relu_heads = False
     config.model.discriminator.channels = (4, 8, 8, 16, 16, 16)

@@ -20,7 +20,7 @@ class ContextualAutoencoder(nn.Module):
 
     Attributes:
       channels: width at full size; twice and four times that further down.
-      last_channels: width before the full-size output; half of `channels` if None.
+      last_channels: width before the full-size output; 0: half of `channels`.
       widen_at_conv4: the width doubles at conv4, the second of stride two, as released;
         else one convolution later.
       dilations: of the 3x3 convolutions at 1/4 scale.
@@ -35,7 +35,7 @@ class ContextualAutoencoder(nn.Module):
     """
 
     channels: int = 64
-    last_channels: int | None = None
+    last_channels: int = 0
     widen_at_conv4: bool = True
     dilations: tuple[int, ...] = (2, 4, 8, 16)
     attention_first: bool = False
