@@ -71,9 +71,9 @@ def difference(args: argparse.Namespace) -> None:
     image = scene(height, width)
     whole, _ = load(args.weights, 0).run(image)
     gain = 1.0 if args.weights else (image / 255).std() / whole.std()
-    tiled = load(args.weights, args.tile)
     for overlap in map(int, args.overlaps.split(",")):
-        derain.OVERLAP = overlap
+        derain.OVERLAP = overlap  # what a Derainer takes when it is made
+        tiled = load(args.weights, args.tile)
         error = np.abs(tiled.run(image)[0] - whole) * gain * 255
         print(
             f"{args.whole}, tiles of {args.tile}, overlap {overlap}: difference max "
