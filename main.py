@@ -164,8 +164,7 @@ def _derain() -> int:
     _need(input=INPUT.value, output=OUTPUT.value)
     if MAX_MEGAPIXELS.value is not None:
         image_io.limit_megapixels(MAX_MEGAPIXELS.value)
-    tile = derain.TILE if TILE.value is None else TILE.value
-    derainer = derain.load(WEIGHTS.value, tile)
+    derainer = derain.load(WEIGHTS.value, TILE.value)
     options = derain_files.Options(
         OVERWRITE.value, ATTENTION.value, COMPARE.value, TEMPORAL.value
     )

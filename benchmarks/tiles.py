@@ -58,7 +58,7 @@ def scene(height: int, width: int) -> np.ndarray:
     return (255 * (image - image.min()) / np.ptp(image)).astype(np.uint8)
 
 
-def load(weights: str | None, tile: int) -> derain.Derainer:
+def load(weights: str | None, tile: int | None) -> derain.Derainer:
     """These weights, or the released layout with random ones."""
     if weights:
         return derain.load(weights, tile)
@@ -76,7 +76,7 @@ def difference(args: argparse.Namespace) -> None:
         tiled = load(args.weights, args.tile)
         error = np.abs(tiled.run(image)[0] - whole) * gain * 255
         print(
-            f"{args.whole}, tiles of {args.tile}, overlap {overlap}: difference max "
+            f"{args.whole}, tiles of {tiled.tile}, overlap {tiled._overlap}: difference max "
             f"{error.max():.4f}, mean {error.mean():.6f} grey levels",
             flush=True,
         )
@@ -104,11 +104,12 @@ def memory(args: argparse.Namespace) -> None:
     watcher.join()
     whole = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     print(
-        f"{args.measure}, tiles of {args.tile}: {(max(peak) - before) / MIB:.0f} MiB "
+        f"{args.measure}, tiles of {derainer.tile}: "
+        f"{(max(peak) - before) / MIB:.0f} MiB "
         f"over the model's own ({whole / MIB:.0f} MiB in all), {seconds:.1f} s",
         flush=True,
     )
-    if args.tile and max(peak) - before > LIMIT * MIB:
+    if args.tile != 0 and max(peak) - before > LIMIT * MIB:
         sys.exit(f"more than {LIMIT} MiB")
 
 
@@ -116,7 +117,7 @@ def main() -> None:
     """Reads the flags and runs what they ask for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--weights")
-    parser.add_argument("--tile", type=int, default=derain.TILE)
+    parser.add_argument("--tile", type=int, help="the network's own by default")
     parser.add_argument("--overlaps", default=str(derain.OVERLAP))
     parser.add_argument("--whole", default="1088x1920", help="compared; '' for none")
     parser.add_argument("--sizes", default="1024x1024,2160x3840,4320x7680")
@@ -128,7 +129,13 @@ def main() -> None:
     if args.whole:
         difference(args)
     for size in filter(None, args.sizes.split(",")):
-        command = [sys.executable, __file__, f"--measure={size}", f"--tile={args.tile}"]
+        command = [
+            sys.executable,
+            __file__,
+            f"--measure={size}",
+            f"--overlaps={args.overlaps}",
+        ]
+        command += [f"--tile={args.tile}"] if args.tile is not None else []
         command += [f"--weights={args.weights}"] if args.weights else []
         if subprocess.run(command).returncode:
             sys.exit(1)

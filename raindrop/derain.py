@@ -64,7 +64,9 @@ class Derainer:
     Args:
       loaded: the weights and their network.
       tile: pictures of more than `tile` squared pixels are cut into tiles of at most as
-        many; 0 cuts none, whatever memory it takes. Tiles below 768 overlap less.
+        many; 0 cuts none, whatever memory it takes. By default `TILE`, or half as much
+        again for networks on patches of pixels, which see further and take less
+        memory. Smaller tiles overlap less.
       devices: that share the work; all accelerators there are, or the CPU.
 
     Raises:
@@ -74,9 +76,12 @@ class Derainer:
     def __init__(
         self,
         loaded: LoadedGenerator,
-        tile: int = TILE,
+        tile: int | None = None,
         devices: Sequence[jax.Device] | None = None,
     ) -> None:
+        on_patches = loaded.fields.get("patch_size", 1) > 1
+        further = 1.5 if on_patches else 1.0
+        tile = round(TILE * further) if tile is None else tile
         if tile and tile < _SMALLEST_TILE:
             raise UserError(
                 f"tiles of {tile} pixels are too small; give at least "
@@ -88,7 +93,7 @@ class Derainer:
         self._multiple = 4 * loaded.fields.get("patch_size", 1)
         self.tile = tile // self._multiple * self._multiple
         third = self.tile // 3 // self._multiple * self._multiple
-        self._overlap = min(OVERLAP, third)
+        self._overlap = min(round(OVERLAP * further), third)
         self.steps = loaded.fields["attention"].get("steps", 4)
         if devices is None:
             devices = jax.local_devices()
@@ -313,7 +318,7 @@ class Derainer:
         return result, maps[:, :height, :width] if attention else None
 
 
-def load(weights: str | os.PathLike | None = None, tile: int = TILE) -> Derainer:
+def load(weights: str | os.PathLike | None = None, tile: int | None = None) -> Derainer:
     """The `Derainer` of any weights that `--weights` takes.
 
     Args:
