@@ -76,8 +76,8 @@ def difference(args: argparse.Namespace) -> None:
         tiled = load(args.weights, args.tile)
         error = np.abs(tiled.run(image)[0] - whole) * gain * 255
         print(
-            f"{args.whole}, tiles of {tiled.tile}, overlap {tiled._overlap}: difference max "
-            f"{error.max():.4f}, mean {error.mean():.6f} grey levels",
+            f"{args.whole}, tiles of {tiled.tile}, overlap {tiled._overlap}: "
+            f"difference max {error.max():.4f}, mean {error.mean():.6f} grey levels",
             flush=True,
         )
 
