@@ -5,13 +5,12 @@ Command:  python main.py --config=configs/lite.py --workdir=runs/lite \
 Hardware: any; hours on two CPU cores.
 
 It works on patches of 4 x 4 pixels, with two steps of attention at 24 channels and an
-autoencoder at 28 that paints where the map sees drops. No
-discriminator and no perceptual loss: their gradients cost more than the generator's
-own, and PSNR does not need them.
+autoencoder at 28 that paints where the map sees drops. No discriminator and no
+perceptual loss: their gradients cost more than the generator's own, and PSNR does not
+need them.
 
-The squared error gets the training off the ground (with the absolute one it starts by
-doing nothing, and stays there), the absolute one then leaves dry places alone. The
-commands of both stages: raindrop/pretrained/README.md.
+The shipped weights came about in stages, told in raindrop/pretrained/README.md; this
+recipe is that of the later ones, and has not been run from nothing to its end.
 """
 
 from ml_collections import ConfigDict
@@ -39,14 +38,15 @@ def get_config() -> ConfigDict:
     config.model.generator.signed = True
     config.model.generator.gated = True
     config.model.generator.patch_size = 4
-    config.loss.attention = 0.1
-    config.loss.multiscale_norm = "l2"
+    config.loss.attention = 0.3
+    config.loss.multiscale_norm = "l1"
     config.loss.perceptual = 0.0
     config.loss.adversarial = 0.0
     config.optimizer.learning_rate = 1e-3
     config.optimizer.b1 = 0.9
     config.optimizer.warmup_steps = 200
     config.training.num_steps = 20_000
+    config.training.batch_size = 4
     config.training.log_every = 100
     config.training.checkpoint_every = 500
     config.training.evaluate_every = 2_000
