@@ -20,6 +20,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from configs.rendering import get_config
+from raindrop.data.optics import to_linear
 from raindrop.data.rendering import Settings, render
 from raindrop.image_io import find_images, read_image, to_uint8
 from raindrop.metrics import score
@@ -39,6 +40,10 @@ def statistics(rainy: np.ndarray, clean: np.ndarray) -> dict[str, float]:
     out["shift inside, mean"] = y[wet].mean() if wet.any() else np.nan
     out["shift outside, median"] = np.median(y[~wet])
     out["drop size"] = drop_size(y)
+    gone, ratio = contrast(rainy, clean)
+    for quantile in (0.05, 0.25, 0.5, 0.75, 0.95):
+        out[f"contrast lost, {quantile:.0%}"] = np.quantile(gone, quantile)
+    out["light, rainy / clean"] = ratio
     power = np.abs(np.fft.fft2(y - y.mean())) ** 2
     fy, fx = (np.fft.fftfreq(n) for n in y.shape)
     frequency = np.hypot(fy[:, None], fx[None])
@@ -47,6 +52,27 @@ def statistics(rainy: np.ndarray, clean: np.ndarray) -> dict[str, float]:
         name = f"power at {short}-{long:g} px" if long < 1e9 else f"power > {short} px"
         out[name] = power[band].sum() / power.sum()
     return out
+
+
+def contrast(rainy: np.ndarray, clean: np.ndarray) -> tuple[np.ndarray, float]:
+    """What water in front does to the scene's own contrast, in linear light.
+
+    Around each pixel (a Gaussian of 5 pixels) a line is fitted through clean and rainy
+    light, with one slope for the three channels: rainy = (1 - a) clean + glow.
+
+    Returns:
+      a wherever the scene has some contrast, and the ratio of mean lights.
+    """
+    rainy, clean = (
+        np.asarray(to_linear(x / np.float32(255))) for x in (rainy, clean)
+    )
+    blur = lambda x: cv2.GaussianBlur(x, (0, 0), 5)  # noqa: E731
+    mean_rainy, mean_clean = blur(rainy), blur(clean)
+    covariance = (blur(rainy * clean) - mean_rainy * mean_clean).sum(-1)
+    variance = (blur(clean * clean) - mean_clean**2).sum(-1)
+    enough = variance > 1e-4
+    gone = 1 - covariance[enough] / variance[enough]
+    return gone, rainy.mean() / clean.mean()
 
 
 def drop_size(y: np.ndarray) -> float:

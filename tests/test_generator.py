@@ -58,6 +58,24 @@ def test_residual_of_zero_is_the_input():
     np.testing.assert_array_equal(net.apply(variables, image).image, image)
 
 
+def test_second_picture_is_a_gain_of_the_input():
+    """Heads that give 0.1 and, as the gain, -0.5, at every pixel of every patch."""
+    autoencoder = {**FIELDS["autoencoder"], "pictures": 2, "relu_heads": False}
+    fields = {**FIELDS, "autoencoder": autoencoder, "residual": True, "patch_size": 2}
+    net = generator.from_fields(fields)
+    image = jax.random.uniform(jax.random.key(1), (1, 16, 8, 3))
+    params = jax.tree.map(jnp.zeros_like, net.init(jax.random.key(0), image)["params"])
+    for head in ("output_quarter", "output_half", "output"):
+        bias = params["autoencoder"][head]["bias"]
+        offset, gain = jnp.split(jnp.ones_like(bias), 2)
+        bias = jnp.concatenate([0.1 * offset, -0.5 * gain])
+        params["autoencoder"][head]["bias"] = bias
+    scales = net.apply({"params": params}, image).scales
+    for scale, factor in zip(scales, (4, 2, 1), strict=True):
+        given = nn.avg_pool(image, (factor, factor), (factor, factor))
+        np.testing.assert_allclose(scale, 0.5 * given + 0.1, atol=1e-6)
+
+
 def test_gated_changes_nothing_where_the_map_is_zero():
     """And everywhere what the same network without the gate does, times the map."""
     fields = {**FIELDS, "residual": True}

@@ -44,7 +44,7 @@ class Settings:
       least_defocus: one per kind; a pane with less `defocus` does not carry it. Drops
         above a few millimetres run down: what looks large is close, and out of focus.
       unevenness: how much the density varies over the pane, 0 to 1.
-      patch: wavelength of that variation.
+      patch: wavelengths of that variation.
       closeness: log-uniform; nearness of the pane, scales the radii and the defocus.
       elongation: height of a drop over its width, drawn per drop.
       irregularity: displacement of the outline, as a share of the cell.
@@ -65,7 +65,8 @@ class Settings:
         since a photograph clips the sky and the lamps that drops gather.
       greyness: share of its colour that light loses in the drops, which gather it from
         far more of the scene than the photograph shows.
-      sky: linear brightness of the sky beyond the photograph's upper edge.
+      sky: brightness of the sky beyond the photograph's upper edge, over that of the
+        brightest part of the scene.
       blueness: tint of the sky; its red is lower by this share.
       interior: light inside the camera's room, seen by total reflection, over the mean
         of the scene.
@@ -75,8 +76,12 @@ class Settings:
       defocus: log-uniform; radius of the disc of defocus, before `closeness`.
       softness: standard deviation of the lens's own blur of the water layer over the
         radius of the disc.
-      veil: share of the sky's light scattered over the pane, times local coverage.
+      veil: share of the scene's light that the film between the drops scatters, times
+        local coverage.
       veil_reach: standard deviation of what counts as local.
+      veil_spread: standard deviation of the cone of scattered light: near a light thing
+        the film is light, near a dark one dark.
+      veil_sky: share of the sky in that light.
       exposure: gain of the whole picture in stops, times mean coverage.
       noise: standard deviation of the sensor's noise, in encoded values.
       mask_rule: 'geometry' (coverage above `mask_coverage`) or 'difference' (largest
@@ -95,7 +100,7 @@ class Settings:
     density: tuple[Range, ...]
     least_defocus: tuple[float, ...]
     unevenness: Range
-    patch: int
+    patch: tuple[int, ...]
     closeness: Range
     elongation: Range
     irregularity: Range
@@ -123,6 +128,8 @@ class Settings:
     softness: float
     veil: Range
     veil_reach: float
+    veil_spread: Range
+    veil_sky: Range
     exposure: Range
     noise: Range
     mask_rule: str
@@ -242,19 +249,18 @@ def _metaballs(
 
 def _environment(
     directions: jax.Array,
-    linear: jax.Array,
+    coarse: jax.Array,
+    shape: tuple[int, int],
     sky: jax.Array,
     drawn: dict[str, jax.Array],
-    settings: Settings,
 ) -> jax.Array:
     """Light [H, W, 3] that comes from `directions` [H, W, 2] through a drop.
 
-    The scene is a coarse copy of the photograph, continued by reflection at its sides,
-    by its lower half below it and by sky above it.
+    The scene is `coarse`, a small copy of the photograph of `shape`, continued by
+    reflection at its sides, by its lower half below it and by sky above it.
     """
-    height, width, _ = linear.shape
-    rows, columns = settings.environment
-    coarse = jax.image.resize(linear, (rows, columns, 3), "linear")
+    height, width = shape
+    rows, columns, _ = coarse.shape
     coarse = coarse * (1 + drawn["expansion"] * coarse)
     half = jnp.sin(jnp.radians(drawn["view"]) / 2)
     # In halves of the photograph: -1 is its left or upper edge, 1 the other.
@@ -276,9 +282,9 @@ def _draw(key: jax.Array, settings: Settings) -> dict[str, jax.Array]:
     uniform = [
         *("unevenness", "irregularity", "trailing", "contact", "sag", "tilt", "pan"),
         *("view", "expansion", "greyness", "sky", "blueness", "interior", "highlight"),
-        *("highlight_size", "highlight_tilt", "veil", "exposure", "noise"),
+        *("highlight_size", "highlight_tilt", "veil", "veil_sky", "exposure", "noise"),
     ]
-    logarithmic = ["closeness", "defocus"]
+    logarithmic = ["closeness", "defocus", "veil_spread"]
     names = uniform + logarithmic
     ranges = jnp.array([getattr(settings, name) for name in names], jnp.float32)
     low, high = ranges[:, 0], ranges[:, 1]
@@ -316,8 +322,15 @@ def render(
     u = jax.random.uniform(kinds_key, (2, len(settings.cell)))
 
     # The water layer.
-    patches = _smooth_noise(
-        patch_key, (*shape, len(settings.cell)), max(round(settings.patch * scale), 2)
+    patches = sum(
+        _smooth_noise(
+            key, (*shape, len(settings.cell)), max(round(wavelength * scale), 2)
+        )
+        for key, wavelength in zip(
+            jax.random.split(patch_key, len(settings.patch)),
+            settings.patch,
+            strict=True,
+        )
     )
     patches = jnp.clip(1 + 2 * drawn["unevenness"] * patches, 0, 3)
     field = jnp.zeros((*shape, 4))
@@ -355,7 +368,8 @@ def render(
     # Its colour.
     linear = to_linear(clean)
     tint = 1 - drawn["blueness"] * jnp.array([1.0, 0.5, 0.0])
-    sky = drawn["sky"] * tint
+    coarse = jax.image.resize(linear, (*settings.environment, 3), "linear")
+    sky = drawn["sky"] * tint * jnp.max(coarse, (0, 1))
     directions, transmittance = refract(
         slope,
         jnp.radians(drawn["view"] / 2),
@@ -363,7 +377,7 @@ def render(
         jnp.radians(drawn["pan"]),
         settings.index,
     )
-    seen = _environment(directions, linear, sky, drawn, settings)
+    seen = _environment(directions, coarse, shape, sky, drawn)
     interior = drawn["interior"] * jnp.mean(linear, (0, 1))
     grey = jnp.mean(seen, -1, keepdims=True)
     seen = seen + drawn["greyness"] * (grey - seen)
@@ -379,10 +393,17 @@ def render(
     layer = jnp.concatenate([coverage, coverage * light], -1)
     # Circular convolution: a drop cut by one edge glows a little at the other.
     spectrum = jnp.fft.rfft2(layer, axes=(0, 1))
+    none = jnp.zeros(())
     disc = disc_transfer(shape, radius, radius * settings.softness)
-    wide = disc_transfer(shape, jnp.zeros(()), settings.veil_reach * scale)
+    wide = disc_transfer(shape, none, settings.veil_reach * scale)
+    cone = disc_transfer(shape, none, drawn["veil_spread"] * scale)
     spectrum = jnp.concatenate(
-        [spectrum * disc[..., None], spectrum[..., :1] * wide[..., None]], -1
+        [
+            spectrum * disc[..., None],
+            spectrum[..., :1] * wide[..., None],
+            jnp.fft.rfft2(linear, axes=(0, 1)) * cone[..., None],
+        ],
+        -1,
     )
     blurred = jnp.fft.irfft2(spectrum, s=shape, axes=(0, 1))
     # Below this, coverage is rounding error of the transform.
@@ -391,10 +412,12 @@ def render(
     touched = alpha > least
     alpha = jnp.where(touched, alpha, 0)
     glow = jnp.where(touched, jnp.maximum(blurred[..., 1:4], 0), 0)
-    around = jnp.clip(blurred[..., 4:], 0, 1) * wet
-    veil = drawn["veil"] * around
-    rainy = (1 - alpha) * linear + glow
-    rainy = rainy * (1 - veil) + veil * sky
+    around = jnp.clip(blurred[..., 4:5], 0, 1) * wet
+    veil = jnp.minimum(drawn["veil"] * around, 1)
+    scattered = jnp.maximum(blurred[..., 5:], 0)
+    scattered = scattered + drawn["veil_sky"] * (sky - scattered)
+    rainy = linear + veil * (scattered - linear)
+    rainy = (1 - alpha) * rainy + glow
     stops = drawn["exposure"] * jnp.mean(coverage)
     rainy = to_encoded(rainy * 2**stops)
     noise = drawn["noise"] * jax.random.normal(noise_key, clean.shape)

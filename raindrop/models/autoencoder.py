@@ -21,6 +21,7 @@ class ContextualAutoencoder(nn.Module):
     Attributes:
       channels: width at full size; twice and four times that further down.
       last_channels: width before the full-size output; 0: half of `channels`.
+      pictures: that come out at each scale, one after the other in the channels.
       widen_at_conv4: the width doubles at conv4, the second of stride two, as released;
         else one convolution later.
       dilations: of the 3x3 convolutions at 1/4 scale.
@@ -36,6 +37,7 @@ class ContextualAutoencoder(nn.Module):
 
     channels: int = 64
     last_channels: int = 0
+    pictures: int = 1
     widen_at_conv4: bool = True
     dilations: tuple[int, ...] = (2, 4, 8, 16)
     attention_first: bool = False
@@ -54,7 +56,8 @@ class ContextualAutoencoder(nn.Module):
         """Image [B, H, W, C] and map [B, H, W, 1], H and W multiples of four.
 
         Returns:
-          The picture at 1/4, 1/2 and full size, smallest first, of C channels each.
+          The picture at 1/4, 1/2 and full size, smallest first, of `pictures` times C
+          channels each.
         """
         act = activation(self.negative_slope)
         head = nn.relu if self.relu_heads else lambda x: x
@@ -67,7 +70,9 @@ class ContextualAutoencoder(nn.Module):
         conv = partial(layers.conv, **shared)
         upsample = partial(layers.Upsample, **shared)
         # Pictures start close to nothing: a correction close to none.
-        to_picture = partial(conv, image.shape[-1], kernel_init=_SMALL)
+        to_picture = partial(
+            conv, self.pictures * image.shape[-1], kernel_init=_SMALL
+        )
 
         full, half, quarter = self.channels, 2 * self.channels, 4 * self.channels
         inputs = [attention, image] if self.attention_first else [image, attention]

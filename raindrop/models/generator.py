@@ -39,7 +39,9 @@ class Generator(nn.Module):
 
     Attributes:
       attention: the recurrent network. With 0 steps the autoencoder gets A_0 = 0.5.
-      autoencoder: the contextual autoencoder.
+      autoencoder: the contextual autoencoder. Where it gives two pictures the second is
+        a gain: that many times the input is added to the first. So the contrast that
+        is left behind a drop comes back, pixel by pixel, without being painted anew.
       bgr: whether the network works on BGR.
       signed: whether the network works on [-1, 1] rather than [0, 1].
       residual: the network gives a correction, added to its input at every scale.
@@ -86,11 +88,14 @@ class Generator(nn.Module):
         scales = []
         for output, factor in zip(outputs, (4, 2, 1), strict=True):
             height, width = rainy.shape[1] // factor, rainy.shape[2] // factor
-            scale = self._from_network(output)[:, :height, :width]
+            picture, *gains = jnp.split(output, self.autoencoder.pictures, -1)
+            scale = self._from_network(picture)[:, :height, :width]
             window = (factor, factor)
             given = nn.avg_pool(rainy.astype(jnp.float32), window, window)
             if self.residual:
                 scale += given
+            for gain in gains:
+                scale += self._from_patches(gain)[:, :height, :width] * given
             if self.gated:
                 scale = given + nn.avg_pool(gate, window, window) * (scale - given)
             scales.append(scale)
@@ -113,13 +118,17 @@ class Generator(nn.Module):
         )
 
     def _from_network(self, x: jax.Array) -> jax.Array:
+        x = self._from_patches(x)
+        # A correction is a difference of two pictures: it is scaled, not shifted.
+        if self.signed:
+            x = x / 2 if self.residual else (x + 1) / 2
+        return x
+
+    def _from_patches(self, x: jax.Array) -> jax.Array:
         batch, height, width, _ = x.shape
         p = self.patch_size
         x = x.astype(jnp.float32).reshape(batch, height, width, p, p, 3)
         x = x.transpose(0, 1, 3, 2, 4, 5).reshape(batch, p * height, p * width, 3)
-        # A correction is a difference of two pictures: it is scaled, not shifted.
-        if self.signed:
-            x = x / 2 if self.residual else (x + 1) / 2
         return x[..., ::-1] if self.bgr else x
 
 
