@@ -63,9 +63,7 @@ def contrast(rainy: np.ndarray, clean: np.ndarray) -> tuple[np.ndarray, float]:
     Returns:
       a wherever the scene has some contrast, and the ratio of mean lights.
     """
-    rainy, clean = (
-        np.asarray(to_linear(x / np.float32(255))) for x in (rainy, clean)
-    )
+    rainy, clean = (np.asarray(to_linear(x / np.float32(255))) for x in (rainy, clean))
     blur = lambda x: cv2.GaussianBlur(x, (0, 0), 5)  # noqa: E731
     mean_rainy, mean_clean = blur(rainy), blur(clean)
     covariance = (blur(rainy * clean) - mean_rainy * mean_clean).sum(-1)

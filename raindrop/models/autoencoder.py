@@ -70,9 +70,7 @@ class ContextualAutoencoder(nn.Module):
         conv = partial(layers.conv, **shared)
         upsample = partial(layers.Upsample, **shared)
         # Pictures start close to nothing: a correction close to none.
-        to_picture = partial(
-            conv, self.pictures * image.shape[-1], kernel_init=_SMALL
-        )
+        to_picture = partial(conv, self.pictures * image.shape[-1], kernel_init=_SMALL)
 
         full, half, quarter = self.channels, 2 * self.channels, 4 * self.channels
         inputs = [attention, image] if self.attention_first else [image, attention]
