@@ -27,16 +27,19 @@ def test_they_are_small_and_of_the_lite_config():
 
 
 def test_rendered_drops_go_and_dry_pictures_stay(derainer):
-    """On photographs that were not trained on, of scikit-image."""
+    """On photographs that were not trained on, of scikit-image; three panes each."""
     settings = Settings(**(lite.get_config().data.rendering.to_dict() | {"dry": 0.0}))
     draw = jax.jit(render, static_argnums=2)
     gains = []
-    for i, clean in enumerate((data.chelsea(), data.coffee()[:300, :451])):
-        rainy, _ = draw(jax.random.key(i), np.float32(clean / 255), settings)
-        rainy = image_io.to_uint8(np.asarray(rainy))
-        before, after = (score(x, clean) for x in (rainy, derainer.derain(rainy)))
-        gains.append(after["psnr"] - before["psnr"])
-        assert after["ssim"] > before["ssim"]
-        # Far from the 40 dB that are wanted: the cat's eyes count as drops.
-        assert score(derainer.derain(clean), clean, "rgb")["psnr"] > 24
-    assert np.mean(gains) > 1
+    for clean in (data.chelsea(), data.coffee()[:300, :451]):
+        for i in range(3):
+            rainy, _ = draw(jax.random.key(i), np.float32(clean / 255), settings)
+            rainy = image_io.to_uint8(np.asarray(rainy))
+            before, after = (score(x, clean) for x in (rainy, derainer.derain(rainy)))
+            gains.append([after[k] - before[k] for k in ("psnr", "ssim")])
+        # Far from the 40 dB that are wanted: the cat's fur counts as veiled.
+        assert score(derainer.derain(clean), clean, "rgb")["psnr"] > 26
+    # In the mean: a light veil before the cat is taken for more than it is.
+    psnr, ssim = np.mean(gains, axis=0)
+    assert psnr > 1
+    assert ssim > 0
