@@ -5,9 +5,9 @@ Command:  python main.py --config=configs/lite.py --workdir=runs/lite \
 Hardware: any; hours on two CPU cores.
 
 It works on patches of 4 x 4 pixels, with two steps of attention at 24 channels and an
-autoencoder at 28 that paints where the map sees drops. No discriminator and no
-perceptual loss: their gradients cost more than the generator's own, and PSNR does not
-need them.
+autoencoder at 28 that, where the map sees drops, paints and brings back contrast (its
+second picture is a gain of the input). No discriminator and no perceptual loss: their
+gradients cost more than the generator's own, and PSNR does not need them.
 
 The shipped weights came about in stages, told in raindrop/pretrained/README.md; this
 recipe is that of the later ones, and has not been run from nothing to its end.
