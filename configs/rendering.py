@@ -9,11 +9,11 @@ them: PSNR 15 to 25.5 dB, mean 21.0; SSIM 0.61 to 0.88, mean 0.78; share of pixe
 differ by more than 30 levels 0.07 to 0.41, mean 0.23; rendered medians: 18.3 dB, 0.75,
 0.32) and the contrast that the scene loses (rendered median 0.40, real 0.39), which is
 what `veil` and `defocus` are for: most of what water does to real pictures is a
-translucent veil; `greyness` and `flatness` because drops that were all as colourful and
-as steep as each other gave themselves away; `veil` and `exposure` zero without drops, since a
-network cannot tell them from the scene and learns to shift the brightness of every
-picture instead; `dry` so that it learns to leave a clean picture alone. The rest is
-physics or habit.
+translucent veil; `greyness` and `flatness` because drops that were all as colourful
+and as steep as each other gave themselves away; `veil` and `exposure` zero without
+drops, since a network cannot tell them from the scene and learns to shift the
+brightness of every picture instead; `dry` so that it learns to leave a clean picture
+alone. The rest is physics or habit.
 To see where they stand:
 
     python benchmarks/calibrate_rendering.py --photos=PHOTOS --pairs=PAIRS
