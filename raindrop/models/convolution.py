@@ -19,11 +19,13 @@ program is compiled, keep XLA's own, as their libraries have better kernels.
 `benchmarks/README.md` holds the measurements.
 """
 
+import dataclasses
 from collections.abc import Sequence
 from functools import partial
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 Padding = tuple[tuple[int, int], tuple[int, int]]
@@ -33,6 +35,11 @@ _DIMENSIONS = ("NHWC", "HWIO", "NHWC")
 # where several small samples fit.
 _ROWS = 32
 _PIXELS = 8192
+# Of the convolution by tiles: pixels that a tile gives, least channels that it is good
+# for, and what one turn of its loop takes.
+_TILE = 4
+_TILE_ROWS = 8
+_TILE_PIXELS = 2048
 
 
 def conv_general_dilated(
@@ -86,8 +93,7 @@ def conv_transpose(
     return _transpose(x, _flip(kernel), stride, pads)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
-def _convolve(
+def _plain(
     x: jax.Array, kernel: jax.Array, stride: int, padding: Padding, dilation: int
 ) -> jax.Array:
     return lax.conv_general_dilated(
@@ -97,6 +103,27 @@ def _convolve(
         padding,
         rhs_dilation=(dilation, dilation),
         dimension_numbers=_DIMENSIONS,
+    )
+
+
+def _fast(
+    x: jax.Array, kernel: jax.Array, stride: int, padding: Padding, dilation: int
+) -> jax.Array:
+    """On a CPU."""
+    if _suits_tiles(x, kernel.shape, stride, padding, dilation, 160):
+        return _by_tiles(x, kernel, padding, dilation)
+    return _plain(x, kernel, stride, padding, dilation)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
+def _convolve(
+    x: jax.Array, kernel: jax.Array, stride: int, padding: Padding, dilation: int
+) -> jax.Array:
+    window = {"stride": stride, "padding": padding, "dilation": dilation}
+    if not _suits_tiles(x, kernel.shape, *window.values(), 160):
+        return _plain(x, kernel, **window)
+    return lax.platform_dependent(
+        x, kernel, cpu=partial(_fast, **window), default=partial(_plain, **window)
     )
 
 
@@ -163,13 +190,13 @@ def _input_gradient(
     def plain(dy: jax.Array, kernel: jax.Array) -> jax.Array:
         x = jax.ShapeDtypeStruct(shape, dy.dtype)
         (dx,) = jax.linear_transpose(
-            lambda x: _convolve.fun(x, kernel, stride, padding, dilation), x
+            lambda x: _plain(x, kernel, stride, padding, dilation), x
         )(dy)
         return dx
 
     def same_size(dy: jax.Array, kernel: jax.Array) -> jax.Array:
         pads = _pads_back(kernel.shape[:2], padding, dilation)
-        return _convolve.fun(dy, _flip(kernel), 1, pads, dilation)
+        return _fast(dy, _flip(kernel), 1, pads, dilation)
 
     def by_phases(dy: jax.Array, kernel: jax.Array) -> jax.Array:
         # Of the pixels of one phase, x[phase + s q], the taps with
@@ -191,7 +218,7 @@ def _input_gradient(
                     pads.append((max(low, 0), max(high, 0)))
                 seen = lax.pad(dy, jnp.zeros((), dy.dtype), [*cuts, (0, 0, 0)])
                 phases.append(
-                    _convolve.fun(seen, _flip(kernel[tuple(taps)]), 1, tuple(pads), 1)
+                    _plain(seen, _flip(kernel[tuple(taps)]), 1, tuple(pads), 1)
                 )
         grid = jnp.stack(phases, axis=3).reshape(
             shape[0], *sizes, stride, stride, shape[3]
@@ -223,11 +250,13 @@ def _kernel_gradient(
     def plain(x: jax.Array, dy: jax.Array) -> jax.Array:
         kernel = jax.ShapeDtypeStruct(shape, x.dtype)
         (gradient,) = jax.linear_transpose(
-            lambda kernel: _convolve.fun(x, kernel, stride, padding, dilation), kernel
+            lambda kernel: _plain(x, kernel, stride, padding, dilation), kernel
         )(dy)
         return gradient
 
     def fast(x: jax.Array, dy: jax.Array) -> jax.Array:
+        if _suits_tiles(x, shape, stride, padding, dilation, 96):
+            return _kernel_gradient_by_tiles(x, dy, shape[0], padding, dilation)
         if stride == 1 and shape[3] < shape[2]:
             # The same with the roles swapped: the copies are of the smaller picture.
             pads = _pads_back(shape[:2], padding, dilation)
@@ -296,3 +325,169 @@ def _by_rows(
     total, _ = lax.scan(add_block, total, jnp.arange(batch // samples * blocks))
     total = total.reshape(size[1], channels, size[0], features)
     return total.transpose(2, 0, 1, 3).astype(x.dtype)
+
+
+def _toom_cook(size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Matrices (A, G, B) with `y = A^T ((G g) * (B d))` for `y[i] = sum_j g[j] d[i + j]`.
+
+    `_TILE` outputs, `size` taps; as many points as inputs (Lavin & Gray 2016; their B
+    is transposed).
+    """
+    count = _TILE + size - 1
+    points = np.array([0, 1, -1, 2, -2, 1 / 2, -1 / 2][: count - 1])  # and infinity
+    others = [np.delete(points, i) for i in range(count - 1)]
+    powers = np.vander(points, count, increasing=True)
+    at_infinity = np.eye(count)[-1:]
+    output = np.concatenate([powers[:, :_TILE], np.eye(_TILE)[-1:]])
+    scale = np.array([np.prod(p - o) for p, o in zip(points, others, strict=True)])
+    taps = np.concatenate([powers[:, :size] / scale[:, None], np.eye(size)[-1:]])
+    rows = [np.append(np.poly(o)[::-1], 0) for o in others]
+    return output, taps, np.stack([*rows, np.poly(points)[::-1]])
+
+
+def _combine(matrix: np.ndarray, arrays: Sequence[jax.Array]) -> jax.Array:
+    """The product of a small matrix and the stacked arrays, written out."""
+    return jnp.stack(
+        [
+            sum(float(c) * a for c, a in zip(row, arrays, strict=True) if c != 0)
+            for row in matrix
+        ]
+    )
+
+
+def _suits_tiles(
+    x: jax.Array,
+    shape: Sequence[int],
+    stride: int,
+    padding: Padding,
+    dilation: int,
+    least: int,
+) -> bool:
+    """Whether the products saved by `_by_tiles` outweigh its additions."""
+    width = x.shape[2] + sum(padding[1]) - dilation * (shape[1] - 1)
+    return (
+        x.dtype == jnp.float32
+        and stride == 1
+        and shape[0] == shape[1]
+        and shape[0] in (3, 5)
+        and shape[0] * min(shape[2:]) >= least
+        and -width % (_TILE * dilation) <= width // 4
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Tiles:
+    """How an output [B, height, width, F] is cut into blocks, and a row into tiles."""
+
+    batch: int
+    height: int
+    width: int
+    dilation: int
+
+    @property
+    def rows(self) -> int:
+        rows = min(self.height, max(_TILE_ROWS, _TILE_PIXELS // self.width))
+        return -(-self.height // -(-self.height // rows))
+
+    @property
+    def blocks(self) -> int:
+        return -(-self.height // self.rows)
+
+    @property
+    def samples(self) -> int:
+        limit = max(1, _TILE_PIXELS // (self.rows * self.width))
+        return max(n for n in range(1, limit + 1) if self.batch % n == 0)
+
+    @property
+    def across(self) -> int:
+        return -(-self.width // (_TILE * self.dilation))
+
+    def pad(self, x: jax.Array, padding: Padding, size: int) -> jax.Array:
+        """x [B, H, W, C] with its padding, and zeros up to whole blocks and tiles."""
+        want = (
+            self.blocks * self.rows + self.dilation * (size - 1),
+            (self.across + (size > 1)) * _TILE * self.dilation,
+        )
+        pads = [
+            (low, goal - old - low, 0)
+            for (low, _), goal, old in zip(padding, want, x.shape[1:3], strict=True)
+        ]
+        return lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *pads, (0, 0, 0)])
+
+    def points(
+        self, x: jax.Array, index: jax.Array, size: int, matrix: np.ndarray
+    ) -> jax.Array:
+        """Of the padded x, one block, transformed: [points, samples, rows, tiles, C]."""
+        start = (self.samples * (index // self.blocks), self.rows * (index % self.blocks))
+        rows = self.rows + self.dilation * (size - 1)
+        block = lax.dynamic_slice(
+            x, (*start, 0, 0), (self.samples, rows, *x.shape[2:])
+        )
+        block = block.reshape(self.samples, rows, -1, _TILE, self.dilation, x.shape[-1])
+        pixels = []
+        for i in range(matrix.shape[1]):
+            tile = lax.slice_in_dim(block, i // _TILE, i // _TILE + self.across, axis=2)
+            pixels.append(
+                tile[:, :, :, i % _TILE].reshape(self.samples, rows, -1, x.shape[-1])
+            )
+        return _combine(matrix, pixels)
+
+    def shifted(self, points: jax.Array, size: int) -> jax.Array:
+        """The rows that the taps of a column see, side by side: [points, M, size * C]."""
+        rows = [
+            lax.slice_in_dim(points, i, i + self.rows, axis=2)
+            for i in range(0, self.dilation * size, self.dilation)
+        ]
+        return jnp.concatenate(rows, -1).reshape(
+            len(points), -1, size * points.shape[-1]
+        )
+
+
+def _by_tiles(
+    x: jax.Array, kernel: jax.Array, padding: Padding, dilation: int
+) -> jax.Array:
+    """The convolution with fewer products (Winograd 1980), along the rows alone."""
+    size, _, channels, features = kernel.shape
+    output, taps, inputs = _toom_cook(size)
+    reach = dilation * (size - 1)
+    batch, height, width, _ = x.shape
+    tiles = _Tiles(
+        batch, height + sum(padding[0]) - reach, width + sum(padding[1]) - reach, dilation
+    )
+    x = tiles.pad(x, padding, size)
+    kernel = jnp.einsum("pj,ijcf->picf", taps.astype(np.float32), kernel)
+    kernel = kernel.reshape(len(inputs), size * channels, features)
+
+    def block(index: jax.Array) -> jax.Array:
+        points = tiles.points(x, index, size, inputs)
+        products = tiles.shifted(points, size) @ kernel
+        y = _combine(output.T, list(products))
+        y = y.reshape(_TILE, tiles.samples, tiles.rows, tiles.across, dilation, features)
+        return y.transpose(1, 2, 3, 0, 4, 5)
+
+    y = lax.map(block, jnp.arange(batch // tiles.samples * tiles.blocks))
+    y = y.reshape(-1, tiles.blocks, tiles.samples, tiles.rows, *y.shape[3:])
+    y = y.swapaxes(1, 2).reshape(batch, tiles.blocks * tiles.rows, -1, features)
+    return y[:, : tiles.height, : tiles.width]
+
+
+def _kernel_gradient_by_tiles(
+    x: jax.Array, dy: jax.Array, size: int, padding: Padding, dilation: int
+) -> jax.Array:
+    """The transpose of `_by_tiles` in its kernel."""
+    output, taps, inputs = _toom_cook(size)
+    tiles = _Tiles(*dy.shape[:3], dilation)
+    x, dy = tiles.pad(x, padding, size), tiles.pad(dy, ((0, 0), (0, 0)), 1)
+    channels, features = x.shape[-1], dy.shape[-1]
+
+    def add_block(total: jax.Array, index: jax.Array) -> tuple[jax.Array, None]:
+        points = tiles.points(x, index, size, inputs)
+        right = tiles.points(dy, index, 1, output).reshape(len(inputs), -1, features)
+        left = tiles.shifted(points, size)
+        return total + jnp.einsum("pmc,pmf->pcf", left, right), None
+
+    total = jnp.zeros((len(inputs), size * channels, features), x.dtype)
+    indices = jnp.arange(tiles.batch // tiles.samples * tiles.blocks)
+    total, _ = lax.scan(add_block, total, indices)
+    total = total.reshape(len(inputs), size, channels, features)
+    return jnp.einsum("pj,picf->ijcf", taps.astype(np.float32), total)
