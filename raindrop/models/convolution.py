@@ -12,15 +12,21 @@ multiplies by all the zeros that its stride puts between the pixels. So here, on
   convolution is the same thing (Dumoulin & Visin 2016, section 4);
 - the kernel gradient is a convolution over the rows alone whose channels are a whole
   row of pixels. That is a long matrix product, and goes a few rows at a time, so that
-  the shifted copies that it needs stay in the cache.
+  the shifted copies that it needs stay in the cache;
+- the largest layers save products, as in Winograd's minimal filtering (Lavin & Gray
+  2016, section 4.1): four pixels of a row come out of 8 products in place of 20, for
+  a kernel of five, or 6 in place of 12. Only along a row: tiles of two dimensions save
+  more products, but their transforms move too much memory and lose digits.
 
-All are equal to XLA's own up to the order of the sums. Other platforms, chosen when the
-program is compiled, keep XLA's own, as their libraries have better kernels.
+All are equal to XLA's own up to rounding: errors are a few 1e-6 of the largest value
+with tiles, a few 1e-7 else. Other platforms, chosen when the program is compiled, keep
+XLA's own, as their libraries have better kernels.
 `benchmarks/README.md` holds the measurements.
 """
 
 import dataclasses
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import jax
@@ -35,11 +41,14 @@ _DIMENSIONS = ("NHWC", "HWIO", "NHWC")
 # where several small samples fit.
 _ROWS = 32
 _PIXELS = 8192
-# Of the convolution by tiles: pixels that a tile gives, least channels that it is good
-# for, and what one turn of its loop takes.
+# Of the convolution by tiles: pixels that a tile gives; rows, or pixels, that one turn
+# of its loop takes; the least work, in products, that repays the half second that one
+# more such loop takes to compile, and the least channels that repay the additions.
 _TILE = 4
 _TILE_ROWS = 8
 _TILE_PIXELS = 2048
+_TILE_PRODUCTS = 1e10
+_TILE_CHANNELS = 32
 
 
 def conv_general_dilated(
@@ -109,26 +118,24 @@ def _plain(
 def _fast(
     x: jax.Array, kernel: jax.Array, stride: int, padding: Padding, dilation: int
 ) -> jax.Array:
-    """On a CPU."""
-    if _suits_tiles(x, kernel.shape, stride, padding, dilation, 160):
+    """`_plain` on a CPU."""
+    if _suits_tiles(x, kernel.shape, stride, padding, dilation):
         return _by_tiles(x, kernel, padding, dilation)
     return _plain(x, kernel, stride, padding, dilation)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
-def _convolve(
-    x: jax.Array, kernel: jax.Array, stride: int, padding: Padding, dilation: int
-) -> jax.Array:
-    window = {"stride": stride, "padding": padding, "dilation": dilation}
-    if not _suits_tiles(x, kernel.shape, *window.values(), 160):
-        return _plain(x, kernel, **window)
-    return lax.platform_dependent(
-        x, kernel, cpu=partial(_fast, **window), default=partial(_plain, **window)
-    )
+# Where no gradient is taken the forward pass is XLA's: it compiles at once.
+_convolve = jax.custom_vjp(_plain, nondiff_argnums=(2, 3, 4))
 
 
 def _convolve_forward(x, kernel, *window):  # noqa: ANN001, ANN002, ANN202
-    return _convolve(x, kernel, *window), (x, kernel)
+    def plain(x: jax.Array, kernel: jax.Array) -> jax.Array:
+        return _plain(x, kernel, *window)
+
+    def fast(x: jax.Array, kernel: jax.Array) -> jax.Array:
+        return _fast(x, kernel, *window)
+
+    return lax.platform_dependent(x, kernel, cpu=fast, default=plain), (x, kernel)
 
 
 def _convolve_backward(stride, padding, dilation, saved, dy):  # noqa: ANN001, ANN202
@@ -255,7 +262,7 @@ def _kernel_gradient(
         return gradient
 
     def fast(x: jax.Array, dy: jax.Array) -> jax.Array:
-        if _suits_tiles(x, shape, stride, padding, dilation, 96):
+        if _suits_tiles(x, shape, stride, padding, dilation):
             return _kernel_gradient_by_tiles(x, dy, shape[0], padding, dilation)
         if stride == 1 and shape[3] < shape[2]:
             # The same with the roles swapped: the copies are of the smaller picture.
@@ -277,7 +284,7 @@ def _by_rows(
     """kernel[i, j] = sum over pixels of x[s h + d i, s w + d j]^T dy[h, w]."""
     batch, height, width, features = dy.shape
     channels = x.shape[3]
-    blocks = -(-height // _ROWS)
+    blocks = -(-height // max(_ROWS, _PIXELS // width))
     rows = -(-height // blocks)
     samples = max(
         n
@@ -294,7 +301,7 @@ def _by_rows(
     x = lax.pad(x, zero, ((0, 0, 0), (top, bottom, 0), (left, right, 0), (0, 0, 0)))
     dy = jnp.pad(dy, ((0, 0), (0, blocks * rows - height), (0, 0), (0, 0)))
 
-    def add_block(total: jax.Array, index: jax.Array) -> tuple[jax.Array, None]:
+    def add_block(index: jax.Array, total: jax.Array) -> jax.Array:
         sample, block = samples * (index // blocks), index % blocks
         x_block = lax.dynamic_slice(
             x,
@@ -319,25 +326,33 @@ def _by_rows(
             dimension_numbers=("NHC", "HIO", "NHC"),
             preferred_element_type=jnp.float32,
         )
-        return total + part, None
+        return total + part
 
     total = jnp.zeros((size[1] * channels, size[0], features), jnp.float32)
-    total, _ = lax.scan(add_block, total, jnp.arange(batch // samples * blocks))
+    total = _for_each(add_block, total, batch // samples * blocks)
     total = total.reshape(size[1], channels, size[0], features)
     return total.transpose(2, 0, 1, 3).astype(x.dtype)
 
 
-def _toom_cook(size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Matrices (A, G, B) with `y = A^T ((G g) * (B d))` for `y[i] = sum_j g[j] d[i + j]`.
+def _for_each(
+    body: Callable[[jax.Array, jax.Array], jax.Array], carry: jax.Array, count: int
+) -> jax.Array:
+    """`lax.fori_loop` from zero; a single turn without a loop compiles faster."""
+    if count == 1:
+        return body(jnp.zeros((), jnp.int32), carry)
+    return lax.fori_loop(0, count, body, carry)
 
-    `_TILE` outputs, `size` taps; as many points as inputs (Lavin & Gray 2016; their B
-    is transposed).
+
+def _toom_cook(size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Matrices A, G, B: y[i] = sum_j g[j] d[i + j] is y = A^T ((G g) * (B d)).
+
+    `_TILE` values y, `size` taps g, and for each of the inputs d a point at which the
+    polynomials are multiplied, infinity being the last (Lavin & Gray 2016).
     """
     count = _TILE + size - 1
-    points = np.array([0, 1, -1, 2, -2, 1 / 2, -1 / 2][: count - 1])  # and infinity
+    points = np.array([0, 1, -1, 2, -2, 1 / 2, -1 / 2][: count - 1])
     others = [np.delete(points, i) for i in range(count - 1)]
     powers = np.vander(points, count, increasing=True)
-    at_infinity = np.eye(count)[-1:]
     output = np.concatenate([powers[:, :_TILE], np.eye(_TILE)[-1:]])
     scale = np.array([np.prod(p - o) for p, o in zip(points, others, strict=True)])
     taps = np.concatenate([powers[:, :size] / scale[:, None], np.eye(size)[-1:]])
@@ -361,16 +376,19 @@ def _suits_tiles(
     stride: int,
     padding: Padding,
     dilation: int,
-    least: int,
 ) -> bool:
-    """Whether the products saved by `_by_tiles` outweigh its additions."""
-    width = x.shape[2] + sum(padding[1]) - dilation * (shape[1] - 1)
+    """Whether `_by_tiles` can do a layer, and pays."""
+    height, width = (
+        x.shape[1 + i] + sum(padding[i]) - dilation * (shape[i] - 1) for i in range(2)
+    )
+    products = x.shape[0] * height * width * math.prod(shape)
     return (
         x.dtype == jnp.float32
         and stride == 1
         and shape[0] == shape[1]
         and shape[0] in (3, 5)
-        and shape[0] * min(shape[2:]) >= least
+        and min(shape[2:]) >= _TILE_CHANNELS
+        and products >= _TILE_PRODUCTS
         and -width % (_TILE * dilation) <= width // 4
     )
 
@@ -394,16 +412,15 @@ class _Tiles:
         return -(-self.height // self.rows)
 
     @property
-    def samples(self) -> int:
-        limit = max(1, _TILE_PIXELS // (self.rows * self.width))
-        return max(n for n in range(1, limit + 1) if self.batch % n == 0)
+    def turns(self) -> int:
+        return self.batch * self.blocks
 
     @property
     def across(self) -> int:
         return -(-self.width // (_TILE * self.dilation))
 
     def pad(self, x: jax.Array, padding: Padding, size: int) -> jax.Array:
-        """x [B, H, W, C] with its padding, and zeros up to whole blocks and tiles."""
+        """Pads [B, H, W, C], and adds zeros up to whole blocks and tiles."""
         want = (
             self.blocks * self.rows + self.dilation * (size - 1),
             (self.across + (size > 1)) * _TILE * self.dilation,
@@ -417,30 +434,28 @@ class _Tiles:
     def points(
         self, x: jax.Array, index: jax.Array, size: int, matrix: np.ndarray
     ) -> jax.Array:
-        """Of the padded x, one block, transformed: [points, samples, rows, tiles, C]."""
-        start = (self.samples * (index // self.blocks), self.rows * (index % self.blocks))
+        """Of the padded x, one block, transformed: [points, rows, tiles, C]."""
         rows = self.rows + self.dilation * (size - 1)
         block = lax.dynamic_slice(
-            x, (*start, 0, 0), (self.samples, rows, *x.shape[2:])
+            x,
+            (index // self.blocks, self.rows * (index % self.blocks), 0, 0),
+            (1, rows, *x.shape[2:]),
         )
-        block = block.reshape(self.samples, rows, -1, _TILE, self.dilation, x.shape[-1])
+        # Pixels `dilation` apart make a tile; those between are of other tiles.
+        block = block.reshape(rows, -1, _TILE, self.dilation, x.shape[3])
         pixels = []
         for i in range(matrix.shape[1]):
-            tile = lax.slice_in_dim(block, i // _TILE, i // _TILE + self.across, axis=2)
-            pixels.append(
-                tile[:, :, :, i % _TILE].reshape(self.samples, rows, -1, x.shape[-1])
-            )
+            first = i // _TILE
+            pixel = block[:, first : first + self.across, i % _TILE]
+            pixels.append(pixel.reshape(rows, -1, x.shape[3]))
         return _combine(matrix, pixels)
 
     def shifted(self, points: jax.Array, size: int) -> jax.Array:
-        """The rows that the taps of a column see, side by side: [points, M, size * C]."""
-        rows = [
-            lax.slice_in_dim(points, i, i + self.rows, axis=2)
-            for i in range(0, self.dilation * size, self.dilation)
-        ]
-        return jnp.concatenate(rows, -1).reshape(
-            len(points), -1, size * points.shape[-1]
-        )
+        """What the taps of a column see, side by side: [points, pixels, size * C]."""
+        reach = range(0, self.dilation * size, self.dilation)
+        # A stack: the same as a concatenation of channels took four times as long.
+        seen = jnp.stack([points[:, i : i + self.rows] for i in reach], axis=3)
+        return seen.reshape(len(points), -1, size * points.shape[3])
 
 
 def _by_tiles(
@@ -452,22 +467,27 @@ def _by_tiles(
     reach = dilation * (size - 1)
     batch, height, width, _ = x.shape
     tiles = _Tiles(
-        batch, height + sum(padding[0]) - reach, width + sum(padding[1]) - reach, dilation
+        batch,
+        height + sum(padding[0]) - reach,
+        width + sum(padding[1]) - reach,
+        dilation,
     )
     x = tiles.pad(x, padding, size)
     kernel = jnp.einsum("pj,ijcf->picf", taps.astype(np.float32), kernel)
     kernel = kernel.reshape(len(inputs), size * channels, features)
+    shape = (tiles.rows, tiles.across * _TILE * dilation, features)
 
-    def block(index: jax.Array) -> jax.Array:
+    def write_block(index: jax.Array, y: jax.Array) -> jax.Array:
         points = tiles.points(x, index, size, inputs)
         products = tiles.shifted(points, size) @ kernel
-        y = _combine(output.T, list(products))
-        y = y.reshape(_TILE, tiles.samples, tiles.rows, tiles.across, dilation, features)
-        return y.transpose(1, 2, 3, 0, 4, 5)
+        pixels = _combine(output.T, list(products))
+        pixels = pixels.reshape(_TILE, tiles.rows, tiles.across, dilation, features)
+        block = jnp.moveaxis(pixels, 0, 2).reshape(shape)
+        return lax.dynamic_update_index_in_dim(y, block, index, 0)
 
-    y = lax.map(block, jnp.arange(batch // tiles.samples * tiles.blocks))
-    y = y.reshape(-1, tiles.blocks, tiles.samples, tiles.rows, *y.shape[3:])
-    y = y.swapaxes(1, 2).reshape(batch, tiles.blocks * tiles.rows, -1, features)
+    y = jnp.zeros((tiles.turns, *shape), x.dtype)
+    y = _for_each(write_block, y, tiles.turns)
+    y = y.reshape(batch, tiles.blocks * tiles.rows, *shape[1:])
     return y[:, : tiles.height, : tiles.width]
 
 
@@ -480,14 +500,13 @@ def _kernel_gradient_by_tiles(
     x, dy = tiles.pad(x, padding, size), tiles.pad(dy, ((0, 0), (0, 0)), 1)
     channels, features = x.shape[-1], dy.shape[-1]
 
-    def add_block(total: jax.Array, index: jax.Array) -> tuple[jax.Array, None]:
+    def add_block(index: jax.Array, total: jax.Array) -> jax.Array:
         points = tiles.points(x, index, size, inputs)
-        right = tiles.points(dy, index, 1, output).reshape(len(inputs), -1, features)
         left = tiles.shifted(points, size)
-        return total + jnp.einsum("pmc,pmf->pcf", left, right), None
+        right = tiles.shifted(tiles.points(dy, index, 1, output), 1)
+        return total + jnp.einsum("pmc,pmf->pcf", left, right)
 
     total = jnp.zeros((len(inputs), size * channels, features), x.dtype)
-    indices = jnp.arange(tiles.batch // tiles.samples * tiles.blocks)
-    total, _ = lax.scan(add_block, total, indices)
+    total = _for_each(add_block, total, tiles.turns)
     total = total.reshape(len(inputs), size, channels, features)
     return jnp.einsum("pj,picf->ijcf", taps.astype(np.float32), total)
