@@ -98,7 +98,6 @@ def tiles(monkeypatch):
 @pytest.mark.parametrize(
     "shape, size, dilation, padding",
     [
-        ((2, 37, 30, 3), 3, 1, "SAME"),
         ((1, 20, 33, 4), 5, 1, [(2, 2), (2, 2)]),
         ((2, 9, 64, 3), 3, 16, "SAME"),
         ((1, 11, 25, 4), 5, 2, [(1, 6), (3, 2)]),
