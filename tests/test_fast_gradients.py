@@ -87,6 +87,29 @@ def test_convolution_is_the_plain_one(window, batch, height, width, channels, fe
     assert_plain(shape, features, size, stride, dilation, padding)
 
 
+@pytest.fixture
+def tiles(monkeypatch):
+    """Takes tiles for every layer that they can do, not only for large ones."""
+    monkeypatch.setattr(convolution, "_TILE_PRODUCTS", 0)
+    monkeypatch.setattr(convolution, "_TILE_CHANNELS", 1)
+    monkeypatch.setattr(convolution, "_TILE_PIXELS", 256)
+
+
+@pytest.mark.parametrize(
+    "shape, size, dilation, padding",
+    [
+        ((1, 20, 33, 4), 5, 1, [(2, 2), (2, 2)]),
+        ((2, 9, 64, 3), 3, 16, "SAME"),
+        ((1, 11, 25, 4), 5, 2, [(1, 6), (3, 2)]),
+    ],
+)
+def test_tiles_are_the_plain_one(shape, size, dilation, padding, tiles):
+    text = jax.jit(lambda x, k: convolution._fast(x, k, 1, ((1, 1), (1, 1)), 1))
+    text = text.lower(normal(0, *shape), normal(1, 3, 3, shape[-1], 5)).as_text()
+    assert "convolution" not in text
+    assert_plain(shape, 5, size, 1, dilation, padding)
+
+
 @settings(SETTINGS, max_examples=4)
 @given(st.integers(1, 2), st.integers(1, 40), st.integers(1, 9), st.integers(1, 4))
 def test_transposed_convolution_is_the_plain_one(batch, height, width, channels):
