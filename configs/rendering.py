@@ -27,7 +27,7 @@ def get_config() -> ml_collections.ConfigDict:
     config = ml_collections.ConfigDict()
     config.reference = 720
     config.frame = 720
-    config.dry = 0.15
+    config.dry = 0.2
     # Beads, drops, blobs.
     config.cell = (11, 32, 80)
     config.radius = ((2.0, 6.0), (5.0, 16.0), (12.0, 34.0))
