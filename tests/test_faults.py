@@ -178,5 +178,6 @@ def test_two_processes_do_what_one_does(runner, whole, tmp_path):
     code, stderr = end(first)
     end(second)
     assert code not in (0, None)
+    # On a busy machine the one may have given up on the other before it was killed.
     said += stderr
     assert "a process of this run has died" in said or "another task died" in said, said

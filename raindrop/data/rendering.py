@@ -391,7 +391,8 @@ def render(
     # The camera.
     radius = drawn["defocus"] * drawn["closeness"] * scale
     layer = jnp.concatenate([coverage, coverage * light], -1)
-    # Circular convolution: a drop cut by one edge glows a little at the other.
+    # Circular convolution: what is near one edge, a drop or a light thing behind the
+    # film, glows a little at the other.
     spectrum = jnp.fft.rfft2(layer, axes=(0, 1))
     none = jnp.zeros(())
     disc = disc_transfer(shape, radius, radius * settings.softness)

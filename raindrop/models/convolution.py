@@ -13,42 +13,29 @@ multiplies by all the zeros that its stride puts between the pixels. So here, on
 - the kernel gradient is a convolution over the rows alone whose channels are a whole
   row of pixels. That is a long matrix product, and goes a few rows at a time, so that
   the shifted copies that it needs stay in the cache;
-- the largest layers save products, as in Winograd's minimal filtering (Lavin & Gray
-  2016, section 4.1): four pixels of a row come out of 8 products in place of 20, for
-  a kernel of five, or 6 in place of 12. Only along a row: tiles of two dimensions save
-  more products, but their transforms move too much memory and lose digits.
+- the largest layers save products: see `winograd`.
 
 All are equal to XLA's own up to rounding: errors are a few 1e-6 of the largest value
-with tiles, a few 1e-7 else. Other platforms, chosen when the program is compiled, keep
-XLA's own, as their libraries have better kernels.
+with `winograd`, a few 1e-7 else. Other platforms, chosen when the program is compiled,
+keep XLA's own, as their libraries have better kernels.
 `benchmarks/README.md` holds the measurements.
 """
 
-import dataclasses
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
-Padding = tuple[tuple[int, int], tuple[int, int]]
+from raindrop.models import winograd
+from raindrop.models.winograd import Padding
 
 _DIMENSIONS = ("NHWC", "HWIO", "NHWC")
 # Of dy, what one turn of the kernel gradient's loop takes at most: rows, and pixels,
 # where several small samples fit.
 _ROWS = 32
 _PIXELS = 8192
-# Of the convolution by tiles: pixels that a tile gives; rows, or pixels, that one turn
-# of its loop takes; the least work, in products, that repays the half second that one
-# more such loop takes to compile, and the least channels that repay the additions.
-_TILE = 4
-_TILE_ROWS = 8
-_TILE_PIXELS = 2048
-_TILE_PRODUCTS = 1e10
-_TILE_CHANNELS = 32
 
 
 def conv_general_dilated(
@@ -119,8 +106,8 @@ def _fast(
     x: jax.Array, kernel: jax.Array, stride: int, padding: Padding, dilation: int
 ) -> jax.Array:
     """`_plain` on a CPU."""
-    if _suits_tiles(x, kernel.shape, stride, padding, dilation):
-        return _by_tiles(x, kernel, padding, dilation)
+    if winograd.suits(x, kernel.shape, stride, padding, dilation):
+        return winograd.convolve(x, kernel, padding, dilation)
     return _plain(x, kernel, stride, padding, dilation)
 
 
@@ -262,8 +249,8 @@ def _kernel_gradient(
         return gradient
 
     def fast(x: jax.Array, dy: jax.Array) -> jax.Array:
-        if _suits_tiles(x, shape, stride, padding, dilation):
-            return _kernel_gradient_by_tiles(x, dy, shape[0], padding, dilation)
+        if winograd.suits(x, shape, stride, padding, dilation):
+            return winograd.kernel_gradient(x, dy, shape[0], padding, dilation)
         if stride == 1 and shape[3] < shape[2]:
             # The same with the roles swapped: the copies are of the smaller picture.
             pads = _pads_back(shape[:2], padding, dilation)
@@ -329,184 +316,6 @@ def _by_rows(
         return total + part
 
     total = jnp.zeros((size[1] * channels, size[0], features), jnp.float32)
-    total = _for_each(add_block, total, batch // samples * blocks)
+    total = winograd.for_each(add_block, total, batch // samples * blocks)
     total = total.reshape(size[1], channels, size[0], features)
     return total.transpose(2, 0, 1, 3).astype(x.dtype)
-
-
-def _for_each(
-    body: Callable[[jax.Array, jax.Array], jax.Array], carry: jax.Array, count: int
-) -> jax.Array:
-    """`lax.fori_loop` from zero; a single turn without a loop compiles faster."""
-    if count == 1:
-        return body(jnp.zeros((), jnp.int32), carry)
-    return lax.fori_loop(0, count, body, carry)
-
-
-def _toom_cook(size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Matrices A, G, B: y[i] = sum_j g[j] d[i + j] is y = A^T ((G g) * (B d)).
-
-    `_TILE` values y, `size` taps g, and for each of the inputs d a point at which the
-    polynomials are multiplied, infinity being the last (Lavin & Gray 2016).
-    """
-    count = _TILE + size - 1
-    points = np.array([0, 1, -1, 2, -2, 1 / 2, -1 / 2][: count - 1])
-    others = [np.delete(points, i) for i in range(count - 1)]
-    powers = np.vander(points, count, increasing=True)
-    output = np.concatenate([powers[:, :_TILE], np.eye(_TILE)[-1:]])
-    scale = np.array([np.prod(p - o) for p, o in zip(points, others, strict=True)])
-    taps = np.concatenate([powers[:, :size] / scale[:, None], np.eye(size)[-1:]])
-    rows = [np.append(np.poly(o)[::-1], 0) for o in others]
-    return output, taps, np.stack([*rows, np.poly(points)[::-1]])
-
-
-def _combine(matrix: np.ndarray, arrays: Sequence[jax.Array]) -> jax.Array:
-    """The product of a small matrix and the stacked arrays, written out."""
-    return jnp.stack(
-        [
-            sum(float(c) * a for c, a in zip(row, arrays, strict=True) if c != 0)
-            for row in matrix
-        ]
-    )
-
-
-def _suits_tiles(
-    x: jax.Array,
-    shape: Sequence[int],
-    stride: int,
-    padding: Padding,
-    dilation: int,
-) -> bool:
-    """Whether `_by_tiles` can do a layer, and pays."""
-    height, width = (
-        x.shape[1 + i] + sum(padding[i]) - dilation * (shape[i] - 1) for i in range(2)
-    )
-    products = x.shape[0] * height * width * math.prod(shape)
-    return (
-        x.dtype == jnp.float32
-        and stride == 1
-        and shape[0] == shape[1]
-        and shape[0] in (3, 5)
-        and min(shape[2:]) >= _TILE_CHANNELS
-        and products >= _TILE_PRODUCTS
-        and -width % (_TILE * dilation) <= width // 4
-    )
-
-
-@dataclasses.dataclass(frozen=True)
-class _Tiles:
-    """How an output [B, height, width, F] is cut into blocks, and a row into tiles."""
-
-    batch: int
-    height: int
-    width: int
-    dilation: int
-
-    @property
-    def rows(self) -> int:
-        rows = min(self.height, max(_TILE_ROWS, _TILE_PIXELS // self.width))
-        return -(-self.height // -(-self.height // rows))
-
-    @property
-    def blocks(self) -> int:
-        return -(-self.height // self.rows)
-
-    @property
-    def turns(self) -> int:
-        return self.batch * self.blocks
-
-    @property
-    def across(self) -> int:
-        return -(-self.width // (_TILE * self.dilation))
-
-    def pad(self, x: jax.Array, padding: Padding, size: int) -> jax.Array:
-        """Pads [B, H, W, C], and adds zeros up to whole blocks and tiles."""
-        want = (
-            self.blocks * self.rows + self.dilation * (size - 1),
-            (self.across + (size > 1)) * _TILE * self.dilation,
-        )
-        pads = [
-            (low, goal - old - low, 0)
-            for (low, _), goal, old in zip(padding, want, x.shape[1:3], strict=True)
-        ]
-        return lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *pads, (0, 0, 0)])
-
-    def points(
-        self, x: jax.Array, index: jax.Array, size: int, matrix: np.ndarray
-    ) -> jax.Array:
-        """Of the padded x, one block, transformed: [points, rows, tiles, C]."""
-        rows = self.rows + self.dilation * (size - 1)
-        block = lax.dynamic_slice(
-            x,
-            (index // self.blocks, self.rows * (index % self.blocks), 0, 0),
-            (1, rows, *x.shape[2:]),
-        )
-        # Pixels `dilation` apart make a tile; those between are of other tiles.
-        block = block.reshape(rows, -1, _TILE, self.dilation, x.shape[3])
-        pixels = []
-        for i in range(matrix.shape[1]):
-            first = i // _TILE
-            pixel = block[:, first : first + self.across, i % _TILE]
-            pixels.append(pixel.reshape(rows, -1, x.shape[3]))
-        return _combine(matrix, pixels)
-
-    def shifted(self, points: jax.Array, size: int) -> jax.Array:
-        """What the taps of a column see, side by side: [points, pixels, size * C]."""
-        reach = range(0, self.dilation * size, self.dilation)
-        # A stack: the same as a concatenation of channels took four times as long.
-        seen = jnp.stack([points[:, i : i + self.rows] for i in reach], axis=3)
-        return seen.reshape(len(points), -1, size * points.shape[3])
-
-
-def _by_tiles(
-    x: jax.Array, kernel: jax.Array, padding: Padding, dilation: int
-) -> jax.Array:
-    """The convolution with fewer products (Winograd 1980), along the rows alone."""
-    size, _, channels, features = kernel.shape
-    output, taps, inputs = _toom_cook(size)
-    reach = dilation * (size - 1)
-    batch, height, width, _ = x.shape
-    tiles = _Tiles(
-        batch,
-        height + sum(padding[0]) - reach,
-        width + sum(padding[1]) - reach,
-        dilation,
-    )
-    x = tiles.pad(x, padding, size)
-    kernel = jnp.einsum("pj,ijcf->picf", taps.astype(np.float32), kernel)
-    kernel = kernel.reshape(len(inputs), size * channels, features)
-    shape = (tiles.rows, tiles.across * _TILE * dilation, features)
-
-    def write_block(index: jax.Array, y: jax.Array) -> jax.Array:
-        points = tiles.points(x, index, size, inputs)
-        products = tiles.shifted(points, size) @ kernel
-        pixels = _combine(output.T, list(products))
-        pixels = pixels.reshape(_TILE, tiles.rows, tiles.across, dilation, features)
-        block = jnp.moveaxis(pixels, 0, 2).reshape(shape)
-        return lax.dynamic_update_index_in_dim(y, block, index, 0)
-
-    y = jnp.zeros((tiles.turns, *shape), x.dtype)
-    y = _for_each(write_block, y, tiles.turns)
-    y = y.reshape(batch, tiles.blocks * tiles.rows, *shape[1:])
-    return y[:, : tiles.height, : tiles.width]
-
-
-def _kernel_gradient_by_tiles(
-    x: jax.Array, dy: jax.Array, size: int, padding: Padding, dilation: int
-) -> jax.Array:
-    """The transpose of `_by_tiles` in its kernel."""
-    output, taps, inputs = _toom_cook(size)
-    tiles = _Tiles(*dy.shape[:3], dilation)
-    x, dy = tiles.pad(x, padding, size), tiles.pad(dy, ((0, 0), (0, 0)), 1)
-    channels, features = x.shape[-1], dy.shape[-1]
-
-    def add_block(index: jax.Array, total: jax.Array) -> jax.Array:
-        points = tiles.points(x, index, size, inputs)
-        left = tiles.shifted(points, size)
-        right = tiles.shifted(tiles.points(dy, index, 1, output), 1)
-        return total + jnp.einsum("pmc,pmf->pcf", left, right)
-
-    total = jnp.zeros((len(inputs), size * channels, features), x.dtype)
-    total = _for_each(add_block, total, tiles.turns)
-    total = total.reshape(len(inputs), size, channels, features)
-    return jnp.einsum("pj,picf->ijcf", taps.astype(np.float32), total)
