@@ -106,6 +106,8 @@ def metrics(workdir):
     return [{k: v for k, v in row.items() if k != "images_per_second"} for row in rows]
 
 
-def bad_lines(stderr):
-    """What was said beyond the plain lines of a run, which begin with the time."""
-    return [line for line in stderr.splitlines() if not line[:2].isdigit()]
+def bad_line(stderr):
+    """The one line that was said beyond a run's plain ones, which begin with the time."""
+    lines = [line for line in stderr.splitlines() if not line[:2].isdigit()]
+    assert len(lines) == 1, stderr
+    return lines[0]

@@ -8,7 +8,7 @@ import subprocess
 
 import numpy as np
 import pytest
-from faults import NUM_STEPS, Runner, bad_lines, digests, end, metrics, wait_for
+from faults import NUM_STEPS, Runner, bad_line, digests, end, metrics, wait_for
 
 from raindrop import checkpoints
 
@@ -74,7 +74,7 @@ def test_a_full_disk(runner, whole, tmp_path):
         workdir = disk / "run"
         code, stderr = runner.run(*runner.arguments(workdir))
         assert code == 2, stderr
-        (line,) = bad_lines(stderr)
+        line = bad_line(stderr)
         assert "No space left on device" in line
         newest = checkpoints.steps(workdir)[-1]
         assert checkpoints.read_newest(workdir).step == newest
@@ -111,7 +111,7 @@ def test_divergence_stops_the_run_at_that_step(runner, whole, tmp_path):
     arguments = runner.arguments(workdir, training__checkpoint_every=2)
     code, stderr = runner.run(*arguments, program=("-c", POISON))
     assert code == 2, stderr
-    (line,) = bad_lines(stderr)
+    line = bad_line(stderr)
     assert "of step 10 is not finite" in line
     assert "g_total" in line
     # That of step 10 would have been a checkpoint, and was not saved.

@@ -69,6 +69,21 @@ def refract(
     return jnp.stack([out_x, out_y], -1), transmittance[..., None]
 
 
+def gaussian_blur(x: jax.Array, sigma: jax.Array) -> jax.Array:
+    """Blurs [H, W, C] by a standard deviation of sigma (> 0) pixels.
+
+    What lies beyond the edges does not count: near them the mean is over what is left.
+    By two products of matrices, in time that does not depend on sigma.
+    """
+
+    def weights(size: int) -> jax.Array:
+        at = jnp.arange(size)
+        return jax.nn.softmax(-(((at[:, None] - at) / sigma) ** 2) / 2)
+
+    rows, columns = (weights(size) for size in x.shape[:2])
+    return jnp.einsum("ih,jw,hwc->ijc", rows, columns, x, optimize=True)
+
+
 def disc_transfer(
     shape: tuple[int, int], radius: jax.Array, sigma: jax.Array
 ) -> jax.Array:

@@ -17,7 +17,13 @@ import math
 import jax
 import jax.numpy as jnp
 
-from raindrop.data.optics import disc_transfer, refract, to_encoded, to_linear
+from raindrop.data.optics import (
+    disc_transfer,
+    gaussian_blur,
+    refract,
+    to_encoded,
+    to_linear,
+)
 
 Range = tuple[float, float]
 
@@ -76,9 +82,9 @@ class Settings:
       defocus: log-uniform; radius of the disc of defocus, before `closeness`.
       softness: standard deviation of the lens's own blur of the water layer over the
         radius of the disc.
-      veil: share of the scene's light that the film between the drops scatters, times
-        local coverage.
-      veil_reach: standard deviation of what counts as local.
+      veil: log-uniform; share of the scene's light that the film between the drops
+        scatters, times local coverage.
+      veil_reach: log-uniform; standard deviation of what counts as local.
       veil_spread: standard deviation of the cone of scattered light: near a light thing
         the film is light, near a dark one dark.
       veil_sky: share of the sky in that light.
@@ -127,7 +133,7 @@ class Settings:
     defocus: Range
     softness: float
     veil: Range
-    veil_reach: float
+    veil_reach: Range
     veil_spread: Range
     veil_sky: Range
     exposure: Range
@@ -282,9 +288,9 @@ def _draw(key: jax.Array, settings: Settings) -> dict[str, jax.Array]:
     uniform = [
         *("unevenness", "irregularity", "trailing", "contact", "sag", "tilt", "pan"),
         *("view", "expansion", "greyness", "sky", "blueness", "interior", "highlight"),
-        *("highlight_size", "highlight_tilt", "veil", "veil_sky", "exposure", "noise"),
+        *("highlight_size", "highlight_tilt", "veil_sky", "exposure", "noise"),
     ]
-    logarithmic = ["closeness", "defocus", "veil_spread"]
+    logarithmic = ["closeness", "defocus", "veil", "veil_reach", "veil_spread"]
     names = uniform + logarithmic
     ranges = jnp.array([getattr(settings, name) for name in names], jnp.float32)
     low, high = ranges[:, 0], ranges[:, 1]
@@ -391,21 +397,9 @@ def render(
     # The camera.
     radius = drawn["defocus"] * drawn["closeness"] * scale
     layer = jnp.concatenate([coverage, coverage * light], -1)
-    # Circular convolution: what is near one edge, a drop or a light thing behind the
-    # film, glows a little at the other.
-    spectrum = jnp.fft.rfft2(layer, axes=(0, 1))
-    none = jnp.zeros(())
+    # Circular convolution: a drop at one edge glows a little at the other.
     disc = disc_transfer(shape, radius, radius * settings.softness)
-    wide = disc_transfer(shape, none, settings.veil_reach * scale)
-    cone = disc_transfer(shape, none, drawn["veil_spread"] * scale)
-    spectrum = jnp.concatenate(
-        [
-            spectrum * disc[..., None],
-            spectrum[..., :1] * wide[..., None],
-            jnp.fft.rfft2(linear, axes=(0, 1)) * cone[..., None],
-        ],
-        -1,
-    )
+    spectrum = jnp.fft.rfft2(layer, axes=(0, 1)) * disc[..., None]
     blurred = jnp.fft.irfft2(spectrum, s=shape, axes=(0, 1))
     # Below this, coverage is rounding error of the transform.
     least = 1e-3
@@ -413,9 +407,9 @@ def render(
     touched = alpha > least
     alpha = jnp.where(touched, alpha, 0)
     glow = jnp.where(touched, jnp.maximum(blurred[..., 1:4], 0), 0)
-    around = jnp.clip(blurred[..., 4:5], 0, 1) * wet
+    around = gaussian_blur(coverage, drawn["veil_reach"] * scale)
     veil = jnp.minimum(drawn["veil"] * around, 1)
-    scattered = jnp.maximum(blurred[..., 5:], 0)
+    scattered = gaussian_blur(linear, drawn["veil_spread"] * scale)
     scattered = scattered + drawn["veil_sky"] * (sky - scattered)
     rainy = linear + veil * (scattered - linear)
     rainy = (1 - alpha) * rainy + glow
