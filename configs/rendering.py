@@ -32,8 +32,8 @@ def get_config() -> ml_collections.ConfigDict:
     config.cell = (11, 32, 80)
     config.radius = ((2.0, 6.0), (5.0, 16.0), (12.0, 34.0))
     config.skew = 0.8
-    config.presence = (0.6, 0.95, 0.85)
-    config.density = ((0.2, 0.6), (0.35, 0.8), (0.3, 0.8))
+    config.presence = (0.35, 0.95, 0.9)
+    config.density = ((0.2, 0.45), (0.35, 0.7), (0.35, 0.7))
     config.least_defocus = (0.0, 0.0, 8.0)
     config.unevenness = (0.4, 1.4)
     config.patch = (320, 120)
@@ -60,9 +60,9 @@ def get_config() -> ml_collections.ConfigDict:
     config.highlight = (0.0, 1.2)
     config.highlight_size = (0.05, 0.12)
     config.highlight_tilt = (-0.5, 0.6)
-    config.defocus = (3.0, 24.0)
+    config.defocus = (4.0, 24.0)
     config.softness = 0.15
-    config.veil = (0.2, 1.6)
+    config.veil = (0.4, 1.7)
     config.veil_reach = (8.0, 45.0)
     config.veil_spread = (8.0, 80.0)
     config.veil_sky = (0.1, 0.5)

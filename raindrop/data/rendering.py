@@ -273,7 +273,7 @@ def _environment(
     across = directions[..., 0] / half * (max(height, width) / width)
     down = directions[..., 1] / half * (max(height, width) / height)
     # Below the photograph lies more of its ground, never its sky again.
-    down_in = jnp.where(down > 1, jnp.maximum(2 - down, 0), down)
+    down_in = jnp.where(down > 1, jnp.maximum(1.5 - down / 2, 0.5), down)
     at = jnp.stack([(down_in + 1) * rows / 2 - 0.5, (across + 1) * columns / 2 - 0.5])
     look = lambda channel: jax.scipy.ndimage.map_coordinates(  # noqa: E731
         channel, list(at), order=1, mode="reflect"
