@@ -107,7 +107,7 @@ def metrics(workdir):
 
 
 def bad_line(stderr):
-    """The one line that was said beyond a run's plain ones, which begin with the time."""
+    """The one line beyond a run's plain ones, which begin with the time."""
     lines = [line for line in stderr.splitlines() if not line[:2].isdigit()]
     assert len(lines) == 1, stderr
     return lines[0]

@@ -397,10 +397,14 @@ def render(
     # The camera.
     radius = drawn["defocus"] * drawn["closeness"] * scale
     layer = jnp.concatenate([coverage, coverage * light], -1)
-    # Circular convolution: a drop at one edge glows a little at the other.
-    disc = disc_transfer(shape, radius, radius * settings.softness)
+    # The convolution is circular: drops at one edge must not glow at the other.
+    largest = settings.defocus[1] * settings.closeness[1] * (1 + settings.softness)
+    margin = min(math.ceil(largest * scale), *shape)
+    layer = jnp.pad(layer, ((margin, margin), (margin, margin), (0, 0)), "symmetric")
+    disc = disc_transfer(layer.shape[:2], radius, radius * settings.softness)
     spectrum = jnp.fft.rfft2(layer, axes=(0, 1)) * disc[..., None]
-    blurred = jnp.fft.irfft2(spectrum, s=shape, axes=(0, 1))
+    blurred = jnp.fft.irfft2(spectrum, s=layer.shape[:2], axes=(0, 1))
+    blurred = blurred[margin : margin + shape[0], margin : margin + shape[1]]
     # Below this, coverage is rounding error of the transform.
     least = 1e-3
     alpha = jnp.clip(blurred[..., :1], 0, 1)
