@@ -1,10 +1,11 @@
 """A whole GAN training step against the same step in PyTorch, on the CPU.
 
-    python benchmarks/train_step.py [--size=256] [--batch=1] [--repeats=5]
+    python benchmarks/train_step.py [--size=256] [--batch=1] [--repeats=5] [--memory]
 
 Both do the same: generator, discriminator and VGG-16 to relu2_2, gradients of L_G and
 L_D, Adam, a moving average. They take turns in one process; memory is that of a process
-of its own each. The last line is the ratio of times.
+of its own each, and with --memory the only thing that is measured. The last line is the
+ratio of times.
 """
 
 import sys
@@ -31,6 +32,7 @@ def main() -> None:
     """Runs the benchmark."""
     parser = timing.parser(__doc__)
     parser.add_argument("--size", type=int, default=256, help="side of the crops")
+    parser.add_argument("--memory", action="store_true", help="measure memory alone")
     parser.add_argument("--unroll", action="store_true", help="write out the scan")
     parser.add_argument("--remat", action="store_true", help="recompute its steps")
     parser.add_argument(
@@ -44,6 +46,14 @@ def main() -> None:
 
     print(f"machine: {timing.machine()}")
     print(f"training step, {options.batch} x {options.size} x {options.size}, float32")
+    print("peak resident memory of a process, GiB:", flush=True)
+    for name, run, *arguments in (
+        ("JAX", run_jax, *shape, attention),
+        ("PyTorch", run_torch, *shape),
+    ):
+        print(f"  {name:22}{timing.peak_memory(run, *arguments):9.2f}", flush=True)
+    if options.memory:
+        return
     ours, _, seconds = contenders.jax_train_step(*shape, attention)
     print(f"compilation of the step: {seconds:.1f} s, without a cache", flush=True)
     functions = {"JAX": ours, "PyTorch": contenders.torch_train_step(*shape)}
@@ -51,14 +61,7 @@ def main() -> None:
         functions["JAX, plain gradients"], _, _ = contenders.jax_train_step(
             *shape, {"unroll": True}, fast_gradients=False
         )
-    times = timing.side_by_side(functions, options.repeats)
-    print("peak resident memory of a process, GiB:")
-    for name, run, *arguments in (
-        ("JAX", run_jax, *shape, attention),
-        ("PyTorch", run_torch, *shape),
-    ):
-        print(f"  {name:22}{timing.peak_memory(run, *arguments):9.2f}", flush=True)
-    print(timing.table(times))
+    print(timing.table(timing.side_by_side(functions, options.repeats)))
 
 
 if __name__ == "__main__":
