@@ -10,6 +10,7 @@ ratio to the loop. Decoding needs as many cores as there are: the ratio grows wi
 
 import argparse
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -18,6 +19,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from configs import default
 from raindrop import image_io

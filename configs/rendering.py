@@ -2,18 +2,22 @@
 
 The fields are explained by `raindrop.data.rendering.Settings`.
 
-How they were found: sizes, defocus, tilt and the sky's brightness by looking at real
-panes beside rendered ones; coverage (`presence`, `density`) so that the medians of
-PSNR, SSIM and difference share agree with real pairs of the Raindrop data set (18 of
-them: PSNR 15 to 25.5 dB, mean 21.0; SSIM 0.61 to 0.88, mean 0.78; share of pixels that
-differ by more than 30 levels 0.07 to 0.41, mean 0.23; rendered medians: 18.3 dB, 0.75,
-0.32) and the contrast that the scene loses (rendered median 0.40, real 0.39), which is
-what `veil` and `defocus` are for: most of what water does to real pictures is a
-translucent veil; `greyness` and `flatness` because drops that were all as colourful
-and as steep as each other gave themselves away; `veil` and `exposure` zero without
-drops, since a network cannot tell them from the scene and learns to shift the
-brightness of every picture instead; `dry` so that it learns to leave a clean picture
-alone. The rest is physics or habit.
+How they were found: by looking at real panes beside rendered ones, and by the medians
+of what `benchmarks/calibrate_rendering.py` counts, so that they agree with four real
+pairs of the Raindrop data set in PSNR, SSIM, difference share and contrast lost (real:
+18.0 dB, 0.75, 0.31 and 0.39; rendered: 19.0 dB, 0.75, 0.29 and 0.32).
+
+- Drops show a sky brighter than the photograph's brightest part (`sky`), since that is
+  clipped, even those before the ground, as they look far around (`contact`, `view`);
+  neither grey (`greyness`) nor as steep as each other (`flatness`).
+- Most of what water does to real pictures is a translucent veil in the colours of the
+  scene, close to the drops (`veil`, `veil_reach`); much of the pane stays clear
+  (`unevenness`).
+- `veil` and `exposure` are nothing without drops: a network cannot tell them from the
+  scene, and learns to shift the brightness of every picture instead.
+- `dry` panes teach it to leave a clean picture alone.
+
+The rest is physics or habit.
 To see where they stand:
 
     python benchmarks/calibrate_rendering.py --photos=PHOTOS --pairs=PAIRS

@@ -24,7 +24,7 @@ Padding = tuple[tuple[int, int], tuple[int, int]]
 _TILE = 4
 _TILE_ROWS = 8
 _TILE_PIXELS = 2048
-_TILE_PRODUCTS = 2e10
+_TILE_PRODUCTS = 1e10
 _TILE_CHANNELS = 32
 
 
