@@ -82,12 +82,10 @@ class Generator(nn.Module):
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
         """The second half: rainy and a map [B, H, W, 1] -> pictures, smallest first."""
         patch = (self.patch_size, self.patch_size)
-        attention = self._pad(attention)
-        height, width = attention.shape[1:3]
-        attention = nn.avg_pool(attention, patch, patch)
+        padded = self._pad(attention.astype(jnp.float32))
+        attention = nn.avg_pool(padded, patch, patch)
         # Smooth between the patches: their edges would show.
-        gate = jnp.clip(attention.astype(jnp.float32), 0, 1)
-        gate = jax.image.resize(gate, (*rainy.shape[:1], height, width, 1), "linear")
+        gate = jax.image.resize(jnp.clip(attention, 0, 1), padded.shape, "linear")
         gate = gate[:, : rainy.shape[1], : rainy.shape[2]]
         outputs = self.autoencoder(self._to_network(rainy), attention)
         scales = []
