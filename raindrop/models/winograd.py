@@ -18,9 +18,9 @@ from jax import lax
 
 Padding = tuple[tuple[int, int], tuple[int, int]]
 
-# Pixels that a tile gives; rows, or pixels, that one turn
-# of its loop takes; the least work, in products, that repays the half second that one
-# more such loop takes to compile, and the least channels that repay the additions.
+# Pixels that a tile gives; rows, or pixels, that one turn of its loop takes; the least
+# work, in products, that repays the half second that one more such loop takes to
+# compile, and the least channels that repay the additions.
 _TILE = 4
 _TILE_ROWS = 8
 _TILE_PIXELS = 2048
