@@ -78,7 +78,7 @@ def get_config() -> ConfigDict:
     config.loss.attention = 1.0
     config.loss.attention_decay = 0.8
     config.loss.multiscale = (0.6, 0.8, 1.0)
-    config.loss.multiscale_norm = "l2"  # l2 | l1
+    config.loss.multiscale_norm = "l2"  # l2 | l1 | psnr
     config.loss.perceptual = 1.0
     config.loss.adversarial = 0.01
     config.loss.adversarial_loss = "non_saturating"  # minimax | non_saturating
