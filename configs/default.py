@@ -32,6 +32,10 @@ def get_config() -> ConfigDict:
     config.data.crop_size = 256
     config.data.flip = True  # left and right, at random
     config.data.scale = (1.0, 1.0)  # range of the random factor pictures grow by
+    # Share of the photographs that are blurred before drops are rendered, and the range
+    # of the standard deviation in pixels: scenes out of focus are no veil.
+    config.data.blurred = 0.0
+    config.data.blur = (1.0, 8.0)
     # Pictures that cannot be decoded: raise (the run ends) | skip (each is named once,
     # and the one after it taken in its place).
     config.data.on_error = "raise"

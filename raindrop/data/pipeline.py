@@ -73,6 +73,8 @@ def crops(
         try:
             images = drawn[which](int(position))
             crop = cut(images, u, size, data.scale, data.flip)
+            if drawn[which].rendered and u[4] < data.blurred:
+                crop = blur(crop, u[5], data.blur)
         except UserError as error:
             failures.append(error)
             raise
@@ -86,7 +88,7 @@ def crops(
         key = tf.random.experimental.stateless_fold_in(
             tf.constant([seed, 0], tf.int64), i
         )
-        u = tf.random.stateless_uniform((5,), key, dtype=tf.float64)
+        u = tf.random.stateless_uniform((7,), key, dtype=tf.float64)
         which = tf.searchsorted(bounds, u[:1], side="right")[0]
         count = tf.gather(counts, which)
         position = tf.random.experimental.index_shuffle(
@@ -171,6 +173,18 @@ def cut(
     if flip and u[2] < 0.5:
         crop = crop[:, ::-1]
     return np.ascontiguousarray(crop)
+
+
+def blur(image: np.ndarray, u: float, sigma: tuple[float, float]) -> np.ndarray:
+    """A scene out of focus.
+
+    Args:
+      image: uint8 [H, W, C].
+      u: a number in [0, 1) that decides how much.
+      sigma: range of the standard deviation, in pixels; even on a logarithmic scale.
+    """
+    low, high = sigma
+    return cv2.GaussianBlur(image, (0, 0), low * (high / low) ** u)
 
 
 def shard(batch: Any) -> Any:
