@@ -8,8 +8,8 @@ loop, such as `nn.scan`, it even stays on a single thread. The transposed convol
 multiplies by all the zeros that its stride puts between the pixels. So here, on a CPU:
 
 - the input gradient is a plain convolution of dy with the flipped kernel; with a
-  stride, one for each phase of the output, interleaved: no zeros, and a transposed
-  convolution is the same thing (Dumoulin & Visin 2016, section 4);
+  stride, one whose channels are the phases of the output, to be interleaved: next to no
+  zeros. A transposed convolution is the same thing (Dumoulin & Visin 2016, section 4);
 - the kernel gradient is a convolution over the rows alone whose channels are a whole
   row of pixels. That is a long matrix product, and goes a few rows at a time, so that
   the shifted copies that it needs stay in the cache;
@@ -115,14 +115,23 @@ def _fast(
 _convolve = jax.custom_vjp(_plain, nondiff_argnums=(2, 3, 4))
 
 
-def _convolve_forward(x, kernel, *window):  # noqa: ANN001, ANN002, ANN202
+@partial(jax.jit, static_argnums=(2, 3, 4))
+def _output(
+    x: jax.Array, kernel: jax.Array, stride: int, padding: Padding, dilation: int
+) -> jax.Array:
+    """The convolution, where a gradient is to be taken."""
+
     def plain(x: jax.Array, kernel: jax.Array) -> jax.Array:
-        return _plain(x, kernel, *window)
+        return _plain(x, kernel, stride, padding, dilation)
 
     def fast(x: jax.Array, kernel: jax.Array) -> jax.Array:
-        return _fast(x, kernel, *window)
+        return _fast(x, kernel, stride, padding, dilation)
 
-    return lax.platform_dependent(x, kernel, cpu=fast, default=plain), (x, kernel)
+    return lax.platform_dependent(x, kernel, cpu=fast, default=plain)
+
+
+def _convolve_forward(x, kernel, *window):  # noqa: ANN001, ANN002, ANN202
+    return _output(x, kernel, *window), (x, kernel)
 
 
 def _convolve_backward(stride, padding, dilation, saved, dy):  # noqa: ANN001, ANN202
@@ -171,6 +180,8 @@ def _pads_back(sizes: Sequence[int], padding: Padding, dilation: int) -> Padding
     return tuple((r - a, r - b) for r, (a, b) in zip(reach, padding, strict=True))
 
 
+# A program of its own, so that layers of one shape are traced once.
+@partial(jax.jit, static_argnums=(2, 3, 4, 5))
 def _input_gradient(
     dy: jax.Array,
     kernel: jax.Array,
@@ -193,44 +204,54 @@ def _input_gradient(
         return _fast(dy, _flip(kernel), 1, pads, dilation)
 
     def by_phases(dy: jax.Array, kernel: jax.Array) -> jax.Array:
-        # Of the pixels of one phase, x[phase + s q], the taps with
-        # (phase + before - tap) % s == 0 see dy[q + (phase + before) // s - tap // s].
-        sizes = [-(-size // stride) for size in shape[1:3]]
-        phases = []
-        for row in range(stride):
-            for column in range(stride):
-                taps, pads, cuts = [], [], [(0, 0, 0)]
-                for axis, phase in enumerate((row, column)):
-                    first = phase + padding[axis][0]
-                    taps.append(slice(first % stride, None, stride))
-                    count = len(range(kernel.shape[axis])[taps[-1]])
-                    low = count - 1 - first // stride
-                    high = sizes[axis] - dy.shape[1 + axis] + first // stride
-                    # XLA's CPU backend reads beyond its input where a padding is
-                    # negative (jax 0.10.2: 1x1 kernels of 16 channels); so cut first.
-                    cuts.append((min(low, 0), min(high, 0), 0))
-                    pads.append((max(low, 0), max(high, 0)))
-                seen = lax.pad(dy, jnp.zeros((), dy.dtype), [*cuts, (0, 0, 0)])
-                phases.append(
-                    _plain(seen, _flip(kernel[tuple(taps)]), 1, tuple(pads), 1)
-                )
-        grid = jnp.stack(phases, axis=3).reshape(
-            shape[0], *sizes, stride, stride, shape[3]
+        # The pixel p of x's q-th group of s, x[s q + p - skip], is the sum over m of
+        # dy[q + m] kernel[p - skip + before - s m]. So one convolution gives a group as
+        # channels; where the tap does not exist its kernel is zero.
+        taps, pads, cuts, groups, kept = [], [], [(0, 0, 0)], [], []
+        for axis in (0, 1):
+            size, (before, _) = kernel.shape[axis], padding[axis]
+            pixels, rows = shape[1 + axis], dy.shape[1 + axis]
+            reach = [
+                ((stride - 1 + b) // stride, -((size - 1 - b) // stride))
+                for b in range(before, before - stride, -1)
+            ]
+            # All phases see the same rows of dy, as few as can be.
+            skip = min(range(stride), key=lambda i: reach[i][0] - reach[i][1])
+            last, first = reach[skip]
+            count = last - first + 1
+            low = stride * last - before + skip
+            taps.append((count, low, stride * count - size - low))
+            groups.append(-(-(skip + pixels) // stride))
+            kept.append(slice(skip, skip + pixels))
+            low, high = -first, groups[-1] - rows + last
+            # XLA's CPU backend reads beyond its input where a padding is negative (jax
+            # 0.10.2: 1x1 kernels of 16 channels); so cut first.
+            cuts.append((min(low, 0), min(high, 0), 0))
+            pads.append((max(low, 0), max(high, 0)))
+        channels, features = kernel.shape[2:]
+        kernel = jnp.pad(kernel, [tap[1:] for tap in taps] + [(0, 0), (0, 0)])
+        (rows, *_), (columns, *_) = taps
+        kernel = kernel.reshape(rows, stride, columns, stride, channels, features)
+        kernel = kernel[::-1, :, ::-1].transpose(0, 2, 5, 1, 3, 4)
+        kernel = kernel.reshape(rows, columns, features, -1)
+        dy = lax.pad(dy, jnp.zeros((), dy.dtype), [*cuts, (0, 0, 0)])
+        dx = _plain(dy, kernel, 1, tuple(pads), 1)
+        dx = dx.reshape(shape[0], *groups, stride, stride, channels)
+        dx = dx.transpose(0, 1, 3, 2, 4, 5).reshape(
+            shape[0], stride * groups[0], stride * groups[1], channels
         )
-        dx = grid.transpose(0, 1, 3, 2, 4, 5).reshape(
-            shape[0], stride * sizes[0], stride * sizes[1], shape[3]
-        )
-        return dx[:, : shape[1], : shape[2]]
+        return dx[:, *kept]
 
     if stride == 1:
         fast = same_size
-    elif dilation == 1 and min(kernel.shape[:2]) >= stride:
+    elif dilation == 1:
         fast = by_phases
     else:
         return plain(dy, kernel)
     return lax.platform_dependent(dy, kernel, cpu=fast, default=plain)
 
 
+@partial(jax.jit, static_argnums=(2, 3, 4, 5))
 def _kernel_gradient(
     x: jax.Array,
     dy: jax.Array,
