@@ -54,14 +54,10 @@ def _toom_cook(size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return output, taps, np.stack([*rows, np.poly(points)[::-1]])
 
 
-def _combine(matrix: np.ndarray, arrays: Sequence[jax.Array]) -> jax.Array:
-    """The product of a small matrix and the stacked arrays, written out."""
-    return jnp.stack(
-        [
-            sum(float(c) * a for c, a in zip(row, arrays, strict=True) if c != 0)
-            for row in matrix
-        ]
-    )
+def _combine(matrix: np.ndarray, stacked: jax.Array) -> jax.Array:
+    """Sums of the arrays along the first axis, each weighted by a row of the matrix."""
+    # A product: the sums written out run no faster, and take seconds to compile.
+    return jnp.tensordot(matrix.astype(np.float32), stacked, 1)
 
 
 def suits(
@@ -142,7 +138,7 @@ class _Tiles:
             first = i // _TILE
             pixel = block[:, first : first + self.across, i % _TILE]
             pixels.append(pixel.reshape(rows, -1, x.shape[3]))
-        return _combine(matrix, pixels)
+        return _combine(matrix, jnp.stack(pixels))
 
     def shifted(self, points: jax.Array, size: int) -> jax.Array:
         """What the taps of a column see, side by side: [points, pixels, size * C]."""
@@ -174,7 +170,7 @@ def convolve(
     def write_block(index: jax.Array, y: jax.Array) -> jax.Array:
         points = tiles.points(x, index, size, inputs)
         products = tiles.shifted(points, size) @ kernel
-        pixels = _combine(output.T, list(products))
+        pixels = _combine(output.T, products)
         pixels = pixels.reshape(_TILE, tiles.rows, tiles.across, dilation, features)
         block = jnp.moveaxis(pixels, 0, 2).reshape(shape)
         return lax.dynamic_update_index_in_dim(y, block, index, 0)
