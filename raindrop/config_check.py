@@ -69,6 +69,12 @@ def values(config: Any) -> None:
     ):
         if not 0 <= value < 1:
             raise UserError(f"{name} must be at least 0 and below 1, not {value}")
+    if not 0 <= data.blurred <= 1:
+        raise UserError(f"data.blurred is a share, from 0 to 1, not {data.blurred}")
+    if len(data.blur) != 2 or not 0 < data.blur[0] <= data.blur[1] < math.inf:
+        raise UserError(
+            f"data.blur must be two numbers above 0, smallest first, not {data.blur}"
+        )
     for name, value, choices in (
         ("eval.protocol", config.eval.protocol, metrics.PROTOCOLS),
         ("data.on_error", data.on_error, ("raise", "skip")),

@@ -19,8 +19,8 @@ from jax import lax
 Padding = tuple[tuple[int, int], tuple[int, int]]
 
 # Pixels that a tile gives; rows, or pixels, that one turn of its loop takes; the least
-# work, in products, that repays the half second that one more such loop takes to
-# compile, and the least channels that repay the additions.
+# work, in products, that repays the compilation of one more such loop, and the least
+# channels that repay the additions.
 _TILE = 4
 _TILE_ROWS = 8
 _TILE_PIXELS = 2048
