@@ -95,6 +95,7 @@ def get_config() -> ConfigDict:
     config.vgg.layers = ("relu1_1", "relu1_2", "relu2_1", "relu2_2")
 
     config.optimizer = ConfigDict()
+    config.optimizer.name = "adam"  # adam | muon
     config.optimizer.learning_rate = 2e-4
     config.optimizer.discriminator_learning_rate = 2e-4
     config.optimizer.b1 = 0.5

@@ -78,6 +78,7 @@ def values(config: Any) -> None:
     for name, value, choices in (
         ("eval.protocol", config.eval.protocol, metrics.PROTOCOLS),
         ("data.on_error", data.on_error, ("raise", "skip")),
+        ("optimizer.name", optimizer.name, ("adam", "muon")),
     ):
         if value not in choices:
             raise UserError(

@@ -8,6 +8,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 import optax
+import optax.contrib
 from flax.training.train_state import TrainState
 
 from raindrop.models.discriminator import Discriminator
@@ -61,14 +62,44 @@ def make_schedule(
     return optax.join_schedules([warmup, decay], [warmup_steps])
 
 
+def _muon_matrices(params: Any) -> Any:
+    """Which axes of a kernel [h, w, in, out] are a matrix's rows, and which columns."""
+    dimensions = optax.contrib.MuonDimensionNumbers((0, 1, 2), 3)
+    return jax.tree.map(lambda x: dimensions if x.ndim == 4 else None, params)
+
+
 def make_optimizer(
-    schedule: optax.Schedule, b1: float, b2: float, clip_norm: float
+    name: str, schedule: optax.Schedule, b1: float, b2: float, clip_norm: float
 ) -> optax.GradientTransformation:
-    """Adam, after clipping to a global norm where `clip_norm` is above zero."""
-    adam = optax.adam(schedule, b1=b1, b2=b2)
+    """Adam or Muon, after clipping to a global norm where `clip_norm` is above zero.
+
+    Args:
+      name: 'adam', or 'muon': the momentum of a convolution's kernel is made orthogonal
+        before it is taken off (Jordan et al. 2024), as large as a step of Adam
+        (arXiv:2502.16982, section 2.2); all other parameters have Nesterov's Adam.
+      schedule: the learning rate as a function of the step.
+      b1: of Adam.
+      b2: of Adam.
+      clip_norm: largest norm of all gradients together.
+
+    Raises:
+      ValueError: an unknown name.
+    """
+    if name == "adam":
+        optimizer = optax.adam(schedule, b1=b1, b2=b2)
+    elif name == "muon":
+        optimizer = optax.contrib.muon(
+            schedule,
+            adam_b1=b1,
+            adam_b2=b2,
+            consistent_rms=0.2,
+            muon_weight_dimension_numbers=_muon_matrices,
+        )
+    else:
+        raise ValueError(f"optimizer.name must be 'adam' or 'muon', not {name!r}")
     if clip_norm <= 0:
-        return adam
-    return optax.chain(optax.clip_by_global_norm(clip_norm), adam)
+        return optimizer
+    return optax.chain(optax.clip_by_global_norm(clip_norm), optimizer)
 
 
 def make_optimizers(
@@ -94,7 +125,9 @@ def make_optimizers(
         for name, rate in rates.items()
     }
     optimizers = {
-        name: make_optimizer(s, config["b1"], config["b2"], config["clip_norm"])
+        name: make_optimizer(
+            config["name"], s, config["b1"], config["b2"], config["clip_norm"]
+        )
         for name, s in schedules.items()
     }
     return optimizers, schedules

@@ -58,14 +58,6 @@ class Runner:
     def run(self, *arguments, **options):
         return end(self.start(*arguments, **options))
 
-    def signal_at(self, text, number, *arguments):
-        """Sends the signal when a line with `text` comes; (exit code, stderr)."""
-        process = self.start(*arguments)
-        before = wait_for(process, text)
-        process.send_signal(number)
-        code, after = end(process)
-        return code, before + after
-
     def kill_in_a_save(self, workdir, *arguments):
         """SIGKILL while a checkpoint is being written; whether half of one is left."""
         process = self.start(*arguments)

@@ -86,6 +86,7 @@ def photos(tmp_path):
         ({"eval.protocol": "best"}, "one of release"),
         ({"loss.map_target": "moon"}, "one of"),
         ({"data.on_error": "shrug"}, "one of raise, skip"),
+        ({"optimizer.name": "sgd"}, "one of adam, muon"),
         ({"data.photos": "/nowhere"}, "not a folder"),
         ({"data.name": "nothing"}, "nothing"),
     ],

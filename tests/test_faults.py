@@ -28,28 +28,34 @@ def whole(runner, tmp_path_factory):
 
 
 def test_stopped_killed_and_locked_out(runner, whole, tmp_path):
-    """SIGTERM, Ctrl-C, a second process, SIGKILL, SIGKILL in a save; then the rest."""
+    """SIGTERM, a second process, Ctrl-C, SIGKILL in a save; then the rest."""
     workdir = tmp_path / "run"
     arguments = runner.arguments(workdir)
-    for name, at in (("SIGTERM", "step 3/"), ("SIGINT", "step 7/")):
-        code, stderr = runner.signal_at(at, getattr(signal, name), *arguments)
+
+    def stop(process, name):
+        process.send_signal(getattr(signal, name))
+        code, stderr = end(process)
         assert code == 0, stderr
         assert f"stopped by {name}" in stderr
         assert "the same command goes on" in stderr
         saved = checkpoints.steps(workdir)[-1]
         assert metrics(workdir)[-1]["step"] == saved, "more steps than saved"
-    assert saved >= 7
+        return saved
+
+    first = runner.start(*arguments)
+    wait_for(first, "step 3/")
+    saved = stop(first, "SIGTERM")
 
     first = runner.start(*arguments)
     said = wait_for(first, f"step {saved + 1}/")
     assert f"going on from step {saved}" in said
     os.kill(first.pid, signal.SIGSTOP)
     code, stderr = runner.run(*arguments)
-    first.kill()
-    end(first)
     assert code == 2
     assert f"process {first.pid} on {socket.gethostname()}" in stderr
     assert len(stderr.splitlines()) == 1
+    os.kill(first.pid, signal.SIGCONT)
+    assert stop(first, "SIGINT") > saved
 
     assert runner.kill_in_a_save(workdir, *arguments)
     code, stderr = runner.run(*arguments)
@@ -127,6 +133,17 @@ def test_divergence_stops_the_run_at_that_step(runner, whole, tmp_path):
     assert digests(workdir) == digests(whole)
 
 
+# The other's death is noticed sooner than a user would want it to be.
+IMPATIENT = """
+import sys
+import main
+from raindrop import processes
+
+processes.HEARTBEAT_SECONDS = 10
+sys.exit(main.main(sys.argv))
+"""
+
+
 def processes(runner, workdir, **fields):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -138,6 +155,7 @@ def processes(runner, workdir, **fields):
             "--num_processes=2",
             f"--process_id={i}",
             devices=2,
+            program=("-c", IMPATIENT),
         )
         for i in range(2)
     ]

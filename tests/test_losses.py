@@ -29,11 +29,11 @@ def test_multiscale_targets_are_means_over_the_pixels_a_small_pixel_stands_for()
     np.testing.assert_allclose(off, expected, rtol=1e-4)
 
 
-def test_the_psnr_norm_is_the_mean_psnr_up_to_forty_decibels():
+def test_the_psnr_norm_is_the_mean_psnr_up_to_thirty_decibels():
     clean = jax.random.uniform(jax.random.key(0), (3, 8, 8, 3))
     off = jnp.array([0.0, 0.01, 0.1]).reshape(3, 1, 1, 1)
     loss = losses.multiscale_loss((clean + off,), clean, (1.0,), "psnr")
-    mse = np.array([0, 1e-4, 1e-2]) + 1e-4
+    mse = np.array([0, 1e-4, 1e-2]) + 1e-3
     np.testing.assert_allclose(loss, np.log10(mse).mean(), rtol=1e-4)
 
 

@@ -89,3 +89,29 @@ def test_gradients_agree_with_pytorch():
             assert scale > 0, path
             error = jnp.abs(a - b).max() / scale
             assert error < 1e-3, (jax.tree_util.keystr(path), float(error))
+
+
+def test_muon_takes_orthogonal_steps_of_the_size_of_adams():
+    keys = jax.random.split(jax.random.key(0), 2)
+    gradients = {
+        "kernel": jax.random.normal(keys[0], (3, 3, 4, 8)),
+        "bias": jax.random.normal(keys[1], (8,)),
+    }
+    steps = {}
+    for name in ("adam", "muon"):
+        constant = optax.constant_schedule(1.0)
+        optimizer = train_state.make_optimizer(name, constant, 0.9, 0.999, 0)
+        state = optimizer.init(gradients)
+        steps[name], _ = jax.jit(optimizer.update)(gradients, state, gradients)
+    # Nesterov's Adam, so the first step is larger.
+    np.testing.assert_allclose(
+        steps["muon"]["bias"], 1.474 * steps["adam"]["bias"], rtol=1e-3
+    )
+    matrix = np.reshape(steps["muon"]["kernel"], (36, 8))
+    values = np.linalg.svd(matrix, compute_uv=False)
+    assert values.max() < 1.8 * values.min()
+    np.testing.assert_allclose(np.sqrt(np.mean(matrix**2)), 0.2, rtol=0.2)
+    # Towards less of the loss.
+    assert np.sum(matrix * np.reshape(gradients["kernel"], (36, 8))) < 0
+    with pytest.raises(ValueError, match=r"optimizer\.name"):
+        train_state.make_optimizer("sgd", constant, 0.9, 0.999, 0)
