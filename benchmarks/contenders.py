@@ -100,7 +100,10 @@ def jax_train_step(
         jax.random.key(0, impl="rbg"),
         networks.generator,
         networks.discriminator,
-        {name: optax.adam(schedule, b1=0.5) for name in names},
+        {
+            name: train_state.make_optimizer("adam", schedule, 0.5, 0.999, 0.0)
+            for name in names
+        },
         size,
     )
     tiny = jnp.zeros((1, 8, 8, 3))

@@ -36,6 +36,10 @@ def get_config() -> ConfigDict:
     # of the standard deviation in pixels: scenes out of focus are no veil.
     config.data.blurred = 0.0
     config.data.blur = (1.0, 8.0)
+    # Share of them that is put in haze, and the range of its transmission: low contrast
+    # is no veil either.
+    config.data.hazy = 0.0
+    config.data.haze = (0.4, 1.0)
     # Pictures that cannot be decoded: raise (the run ends) | skip (each is named once,
     # and the one after it taken in its place).
     config.data.on_error = "raise"

@@ -69,8 +69,14 @@ def values(config: Any) -> None:
     ):
         if not 0 <= value < 1:
             raise UserError(f"{name} must be at least 0 and below 1, not {value}")
-    if not 0 <= data.blurred <= 1:
-        raise UserError(f"data.blurred is a share, from 0 to 1, not {data.blurred}")
+    for name in ("blurred", "hazy"):
+        if not 0 <= data[name] <= 1:
+            raise UserError(f"data.{name} is a share, from 0 to 1, not {data[name]}")
+    if len(data.haze) != 2 or not 0 <= data.haze[0] <= data.haze[1] <= 1:
+        raise UserError(
+            "data.haze must be two numbers from 0 to 1, smallest first, "
+            f"not {data.haze}"
+        )
     if len(data.blur) != 2 or not 0 < data.blur[0] <= data.blur[1] < math.inf:
         raise UserError(
             f"data.blur must be two numbers above 0, smallest first, not {data.blur}"

@@ -77,6 +77,7 @@ def photos(tmp_path):
         ({"data.crop_size": 0}, "multiple of four"),
         ({"data.crop_size": 28}, "smaller crop"),
         ({"data.blurred": 1.5}, "from 0 to 1"),
+        ({"data.haze": (0.8, 0.4)}, "smallest first"),
         ({"data.blur": (0.0, 8.0)}, "above 0"),
         ({"training.batch_size": 6}, "multiple of 8"),
         ({"training.batch_size": 0}, "at least 1"),

@@ -192,19 +192,28 @@ def test_scale_keeps_the_aspect():
         assert abs(height / 80 - (0.6 if grown == 0 else 1.4)) < 0.05
 
 
-def test_a_share_of_the_photographs_is_blurred():
+@pytest.mark.parametrize("what", ["blurred", "hazy"])
+def test_a_share_of_the_photographs_is_softened(what):
     """Those that are not stay what they were."""
     config = tiny.get_config()
     config.eval.num_images = 0
     batches = []
-    for config.data.blurred in (0.0, 0.5):
+    for config.data[what] in (0.0, 0.5):
         crops = pipeline.crops(config, 0)
         batches.append(np.concatenate([next(crops)["images"] for _ in range(8)]))
-    sharp, mixed = (np.int32(batch) for batch in batches)
-    same = (sharp == mixed).all((1, 2, 3))
+    clear, mixed = (np.int32(batch) for batch in batches)
+    same = (clear == mixed).all((1, 2, 3))
     assert 0.2 < same.mean() < 0.8
-    contrast = [np.abs(np.diff(x[~same], axis=1)).mean() for x in (sharp, mixed)]
-    assert contrast[1] < 0.7 * contrast[0]
+    contrast = [np.abs(np.diff(x[~same], axis=1)).mean() for x in (clear, mixed)]
+    assert contrast[1] < 0.85 * contrast[0]
+
+
+def test_haze_is_linear_and_ends_at_the_airlight():
+    image = np.uint8(np.arange(48).reshape(4, 4, 3) * 5)
+    assert (pipeline.haze(image, 0.0, 0.5, (1.0, 1.0)) == image).all()
+    assert (pipeline.haze(image, 0.0, 0.6, (0.0, 1.0)) == 204).all()
+    half = pipeline.haze(image, 0.5, 1.0, (0.0, 1.0))
+    assert np.abs(half - (image / 2 + 127.5)).max() <= 0.5
 
 
 def test_mixture_draws_by_weight_and_by_index_alone(tmp_path, monkeypatch):

@@ -75,6 +75,8 @@ def crops(
             crop = cut(images, u, size, data.scale, data.flip)
             if drawn[which].rendered and u[4] < data.blurred:
                 crop = blur(crop, u[5], data.blur)
+            if drawn[which].rendered and u[6] < data.hazy:
+                crop = haze(crop, u[7], u[8], data.haze)
         except UserError as error:
             failures.append(error)
             raise
@@ -88,7 +90,7 @@ def crops(
         key = tf.random.experimental.stateless_fold_in(
             tf.constant([seed, 0], tf.int64), i
         )
-        u = tf.random.stateless_uniform((7,), key, dtype=tf.float64)
+        u = tf.random.stateless_uniform((10,), key, dtype=tf.float64)
         which = tf.searchsorted(bounds, u[:1], side="right")[0]
         count = tf.gather(counts, which)
         position = tf.random.experimental.index_shuffle(
@@ -185,6 +187,23 @@ def blur(image: np.ndarray, u: float, sigma: tuple[float, float]) -> np.ndarray:
     """
     low, high = sigma
     return cv2.GaussianBlur(image, (0, 0), low * (high / low) ** u)
+
+
+def haze(
+    image: np.ndarray, u: float, v: float, transmission: tuple[float, float]
+) -> np.ndarray:
+    """A scene in even haze: transmission times the picture, and airlight for the rest.
+
+    Args:
+      image: uint8 [H, W, C].
+      u: a number in [0, 1) that decides the transmission.
+      v: one that decides the airlight, a grey from 0.5 to 1.
+      transmission: its range.
+    """
+    low, high = transmission
+    through = low + (high - low) * u
+    hazy = through * image + (1 - through) * 255 * (0.5 + 0.5 * v)
+    return np.rint(hazy).astype(np.uint8)
 
 
 def shard(batch: Any) -> Any:
