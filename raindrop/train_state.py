@@ -85,23 +85,21 @@ def make_optimizer(
     Raises:
       ValueError: an unknown name.
     """
+    clip = optax.clip_by_global_norm(clip_norm) if clip_norm > 0 else optax.identity()
     if name == "adam":
         # As one vector: else each shape of parameters has programs of its own, a fifth
         # of the time that a step takes to compile on a CPU.
-        optimizer = optax.flatten(optax.adam(schedule, b1=b1, b2=b2))
-    elif name == "muon":
-        optimizer = optax.contrib.muon(
+        return optax.flatten(optax.chain(clip, optax.adam(schedule, b1=b1, b2=b2)))
+    if name == "muon":
+        muon = optax.contrib.muon(
             schedule,
             adam_b1=b1,
             adam_b2=b2,
             consistent_rms=0.2,
             muon_weight_dimension_numbers=_muon_matrices,
         )
-    else:
-        raise ValueError(f"optimizer.name must be 'adam' or 'muon', not {name!r}")
-    if clip_norm <= 0:
-        return optimizer
-    return optax.chain(optax.clip_by_global_norm(clip_norm), optimizer)
+        return optax.chain(clip, muon)
+    raise ValueError(f"optimizer.name must be 'adam' or 'muon', not {name!r}")
 
 
 def make_optimizers(

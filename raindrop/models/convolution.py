@@ -311,13 +311,18 @@ def _by_rows(
 
     def add_block(index: jax.Array, total: jax.Array) -> jax.Array:
         sample, block = samples * (index // blocks), index % blocks
+        # What JAX would do about negative indices takes long to compile.
         x_block = lax.dynamic_slice(
             x,
             (sample, stride * rows * block, 0, 0),
             (samples, x_rows, x.shape[2], channels),
+            allow_negative_indices=False,
         )
         dy_block = lax.dynamic_slice(
-            dy, (sample, rows * block, 0, 0), (samples, rows, width, features)
+            dy,
+            (sample, rows * block, 0, 0),
+            (samples, rows, width, features),
+            allow_negative_indices=False,
         )
         shifted = jnp.stack(
             [

@@ -126,10 +126,12 @@ class _Tiles:
     ) -> jax.Array:
         """Of the padded x, one block, transformed: [points, rows, tiles, C]."""
         rows = self.rows + self.dilation * (size - 1)
+        # What JAX would do about negative indices takes long to compile.
         block = lax.dynamic_slice(
             x,
             (index // self.blocks, self.rows * (index % self.blocks), 0, 0),
             (1, rows, *x.shape[2:]),
+            allow_negative_indices=False,
         )
         # Pixels `dilation` apart make a tile; those between are of other tiles.
         block = block.reshape(rows, -1, _TILE, self.dilation, x.shape[3])
@@ -173,7 +175,9 @@ def convolve(
         pixels = _combine(output.T, products)
         pixels = pixels.reshape(_TILE, tiles.rows, tiles.across, dilation, features)
         block = jnp.moveaxis(pixels, 0, 2).reshape(shape)
-        return lax.dynamic_update_index_in_dim(y, block, index, 0)
+        return lax.dynamic_update_index_in_dim(
+            y, block, index, 0, allow_negative_indices=False
+        )
 
     y = jnp.zeros((tiles.turns, *shape), x.dtype)
     y = for_each(write_block, y, tiles.turns)
