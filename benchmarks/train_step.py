@@ -46,6 +46,10 @@ def main() -> None:
 
     print(f"machine: {timing.machine()}")
     print(f"training step, {options.batch} x {options.size} x {options.size}, float32")
+    if not options.memory:
+        # First of all, as in a run: after minutes of steps the machine may be slower.
+        ours, _, seconds = contenders.jax_train_step(*shape, attention)
+        print(f"compilation of the step: {seconds:.1f} s, without a cache", flush=True)
     print("peak resident memory of a process, GiB:", flush=True)
     for name, run, *arguments in (
         ("JAX", run_jax, *shape, attention),
@@ -54,8 +58,6 @@ def main() -> None:
         print(f"  {name:22}{timing.peak_memory(run, *arguments):9.2f}", flush=True)
     if options.memory:
         return
-    ours, _, seconds = contenders.jax_train_step(*shape, attention)
-    print(f"compilation of the step: {seconds:.1f} s, without a cache", flush=True)
     functions = {"JAX": ours, "PyTorch": contenders.torch_train_step(*shape)}
     if options.plain:
         functions["JAX, plain gradients"], _, _ = contenders.jax_train_step(
