@@ -22,9 +22,10 @@ def get_config() -> ConfigDict:
     """The configuration."""
     config = default.get_config()
     config.data.crop_size = 256
-    # Soft scenes too: else what is out of focus is taken for veiled.
+    # Soft and hazy scenes too: else they are taken for veiled.
     config.data.scale = (0.8, 1.6)
     config.data.blurred = 0.2
+    config.data.hazy = 0.1
     config.data.rendering.dry = 0.3
     # What is changed visibly, be it by drops or by the veil.
     config.data.rendering.mask_rule = "difference"
