@@ -8,7 +8,7 @@ import tiny
 from PIL import Image
 
 from raindrop import image_io
-from raindrop.data import masks, pairs, pipeline, rendering
+from raindrop.data import augmentation, masks, pairs, pipeline, rendering
 from raindrop.errors import UserError
 
 
@@ -186,7 +186,7 @@ def test_scale_keeps_the_aspect():
     image = np.repeat(disc[..., None], 6, -1)
     for grown in (0.0, 0.999):
         u = np.array([0.5, 0.5, 0.9, grown])
-        crop = pipeline.cut(image, u, 120, (0.6, 1.4), False)[..., 0] > 127
+        crop = augmentation.cut(image, u, 120, (0.6, 1.4), False)[..., 0] > 127
         height, width = (np.ptp(axis) for axis in np.nonzero(crop))
         assert abs(height - width) <= 1
         assert abs(height / 80 - (0.6 if grown == 0 else 1.4)) < 0.05
@@ -210,9 +210,9 @@ def test_a_share_of_the_photographs_is_softened(what, left):
 
 def test_haze_is_linear_and_ends_at_the_airlight():
     image = np.uint8(np.arange(48).reshape(4, 4, 3) * 5)
-    assert (pipeline.haze(image, 0.0, 0.5, (1.0, 1.0)) == image).all()
-    assert (pipeline.haze(image, 0.0, 0.6, (0.0, 1.0)) == 204).all()
-    half = pipeline.haze(image, 0.5, 1.0, (0.0, 1.0))
+    assert (augmentation.haze(image, 0.0, 0.5, (1.0, 1.0)) == image).all()
+    assert (augmentation.haze(image, 0.0, 0.6, (0.0, 1.0)) == 204).all()
+    half = augmentation.haze(image, 0.5, 1.0, (0.0, 1.0))
     assert np.abs(half - (image / 2 + 127.5)).max() <= 0.5
 
 

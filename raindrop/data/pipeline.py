@@ -4,23 +4,21 @@ Example `i` of a run (step `i // batch_size`) is the same whatever was run befor
 how many threads read, how many devices train and how many processes share the work:
 its source, the picture, the crop, the flip and the drops all follow from (seed, i).
 
-A source (see `sources`) gives decoded pictures by position; `crops` cuts them, and
-`make_finisher` puts drops on photographs and masks on real pairs, on the device.
+A source (see `sources`) gives decoded pictures by position; `augmentation` cuts them,
+and `make_finisher` puts drops on photographs and masks on real pairs, on the device.
 """
 
-import math
 import weakref
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-import cv2
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from raindrop import image_io
-from raindrop.data import masks, photographs, rendering, sources
+from raindrop.data import augmentation, masks, photographs, rendering, sources
 from raindrop.data.pairs import Pair
 from raindrop.errors import UserError
 
@@ -72,11 +70,7 @@ def crops(
     def read(which: int, position: int, u: np.ndarray) -> np.ndarray:
         try:
             images = drawn[which](int(position))
-            crop = cut(images, u, size, data.scale, data.flip)
-            if drawn[which].rendered and u[4] < data.blurred:
-                crop = blur(crop, u[5], data.blur)
-            if drawn[which].rendered and u[6] < data.hazy:
-                crop = haze(crop, u[7], u[8], data.haze)
+            crop = augmentation.augment(images, u, data, drawn[which].rendered)
         except UserError as error:
             failures.append(error)
             raise
@@ -90,7 +84,9 @@ def crops(
         key = tf.random.experimental.stateless_fold_in(
             tf.constant([seed, 0], tf.int64), i
         )
-        u = tf.random.stateless_uniform((10,), key, dtype=tf.float64)
+        u = tf.random.stateless_uniform(
+            (1 + augmentation.NUM_DRAWS,), key, dtype=tf.float64
+        )
         which = tf.searchsorted(bounds, u[:1], side="right")[0]
         count = tf.gather(counts, which)
         position = tf.random.experimental.index_shuffle(
@@ -130,80 +126,6 @@ def crops(
     # waits for them for ever.
     weakref.finalize(batches, running.clear)
     return batches
-
-
-def cut(
-    images: np.ndarray,
-    u: np.ndarray,
-    size: int,
-    scale: tuple[float, float],
-    flip: bool,
-) -> np.ndarray:
-    """A random square of `images`, the same for all channels.
-
-    Args:
-      images: uint8 [H, W, C].
-      u: four numbers in [0, 1) that decide: row, column, flip, scale.
-      size: side of the result.
-      scale: range of the factor by which the picture grows (both ways alike). A square
-        that would then not fit is taken as large as the picture.
-      flip: left and right, every other time.
-
-    Returns:
-      uint8 [size, size, C].
-
-    Raises:
-      ValueError: a picture smaller than `size`.
-    """
-    height, width = images.shape[:2]
-    if min(height, width) < size:
-        raise ValueError(f"{width} x {height} is smaller than a crop of {size}")
-    low, high = scale
-    window = round(size / (low + (high - low) * u[3]))
-    window = min(window, height, width)
-    top = math.floor(u[0] * (height - window + 1))
-    left = math.floor(u[1] * (width - window + 1))
-    crop = images[top : top + window, left : left + window]
-    if window != size:
-        shrinks = window > size
-        method = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
-        parts = np.split(crop, crop.shape[-1] // 3, axis=-1)
-        crop = np.concatenate(
-            [cv2.resize(part, (size, size), interpolation=method) for part in parts],
-            axis=-1,
-        )
-    if flip and u[2] < 0.5:
-        crop = crop[:, ::-1]
-    return np.ascontiguousarray(crop)
-
-
-def blur(image: np.ndarray, u: float, sigma: tuple[float, float]) -> np.ndarray:
-    """A scene out of focus.
-
-    Args:
-      image: uint8 [H, W, C].
-      u: a number in [0, 1) that decides how much.
-      sigma: range of the standard deviation, in pixels; even on a logarithmic scale.
-    """
-    low, high = sigma
-    return cv2.GaussianBlur(image, (0, 0), low * (high / low) ** u)
-
-
-def haze(
-    image: np.ndarray, u: float, v: float, transmission: tuple[float, float]
-) -> np.ndarray:
-    """A scene in even haze: transmission times the picture, and airlight for the rest.
-
-    Args:
-      image: uint8 [H, W, C].
-      u: a number in [0, 1) that decides the transmission.
-      v: one that decides the airlight, a grey from 0.5 to 1.
-      transmission: its range.
-    """
-    low, high = transmission
-    through = low + (high - low) * u
-    hazy = through * image + (1 - through) * 255 * (0.5 + 0.5 * v)
-    return np.rint(hazy).astype(np.uint8)
 
 
 def shard(batch: Any) -> Any:

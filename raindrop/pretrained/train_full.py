@@ -7,9 +7,9 @@ the last one ended:
         --minutes=9
 
 It wants jax, flax, optax, orbax-checkpoint, ml-collections and Pillow, no more. The
-networks, the losses, the step and the renderer are those of `main.py`; what differs is
-that crops are cut by NumPy, and that a piece ends by the clock. Ends by writing
-`generator.npz`, the moving average, into the work directory;
+recipe is `configs/full.py`; networks, losses, step, crops and renderer are those of
+`main.py`. What differs is that no tf.data feeds it, and that a piece ends by the clock.
+Ends by writing `generator.npz`, the moving average, into the work directory;
 
     python -m raindrop.pretrained.train_full --workdir=runs/full \
         --export=full.safetensors
@@ -31,27 +31,14 @@ import orbax.checkpoint as ocp
 from flax import traverse_util
 from PIL import Image
 
-from configs import default
-from raindrop import train_state
-from raindrop.data import rendering
+from configs import full
+from raindrop import compilation_cache, train_state
+from raindrop.data import augmentation, rendering
 from raindrop.losses import Objective
 from raindrop.models import generator
 from raindrop.models.discriminator import Discriminator
 from raindrop.models.vgg import VGG16
 from raindrop.train_step import Networks, train_step
-
-
-def get_config(steps: int, batch_size: int) -> Any:
-    """The full recipe of `configs/default.py`, in bfloat16, for one large GPU."""
-    config = default.get_config()
-    config.optimizer.learning_rate = 4e-4
-    config.training.num_steps = steps
-    config.training.batch_size = batch_size
-    config.training.precision = "bfloat16"
-    # Features of a VGG with random weights stand in where ImageNet's are not at hand,
-    # and count less.
-    config.loss.perceptual = 0.1
-    return config
 
 
 def make_networks(config: Any) -> Networks:
@@ -77,18 +64,18 @@ def read_photographs(folder: Path, size: int) -> list[np.ndarray]:
     return photographs
 
 
-def cut(
-    photographs: list[np.ndarray], step: int, batch_size: int, size: int
-) -> np.ndarray:
+def crops_of(photographs: list[np.ndarray], step: int, config: Any) -> np.ndarray:
     """The crops of a step, uint8 [B, size, size, 3]; they depend on the step alone."""
-    rng = np.random.default_rng(step)
-    crops = []
-    for which in rng.integers(len(photographs), size=batch_size):
-        picture = photographs[which]
-        top, left = (rng.integers(side - size + 1) for side in picture.shape[:2])
-        crop = picture[top : top + size, left : left + size]
-        crops.append(crop[:, ::-1] if rng.integers(2) else crop)
-    return np.stack(crops)
+    rng = np.random.default_rng([config.training.seed, step])
+    batch_size = config.training.batch_size
+    draws = rng.random((batch_size, augmentation.NUM_DRAWS))
+    chosen = rng.integers(len(photographs), size=batch_size)
+    return np.stack(
+        [
+            augmentation.augment(photographs[which], u, config.data, scene=True)
+            for which, u in zip(chosen, draws, strict=True)
+        ]
+    )
 
 
 def export(workdir: Path, output: str) -> None:
@@ -102,14 +89,28 @@ def export(workdir: Path, output: str) -> None:
     safetensors_file.write(loaded, output, "float16")
 
 
-def train(options: argparse.Namespace) -> None:
-    """One piece of a run."""
-    deadline = time.monotonic() + 60 * options.minutes
-    config = get_config(options.steps, options.batch)
-    size = config.data.crop_size = options.crop_size
-    photographs = read_photographs(options.photos, size)
+def train(
+    config: Any, photos: Path, workdir: Path, minutes: float, log_every: int = 100
+) -> None:
+    """One piece of a run.
+
+    Args:
+      config: as `configs/full.py` gives it.
+      photos: the folder of photographs.
+      workdir: where the run is, or is to be.
+      minutes: after these no step begins.
+      log_every: steps between two lines.
+
+    Raises:
+      SystemExit: no photograph that can be used, or losses that are not finite.
+    """
+    deadline = time.monotonic() + 60 * minutes
+    compilation_cache.enable()  # for the next piece
+    size, num_steps = config.data.crop_size, config.training.num_steps
+    batch_size = config.training.batch_size
+    photographs = read_photographs(photos, size)
     networks = make_networks(config)
-    optimizers, schedules = train_state.make_optimizers(config.optimizer, options.steps)
+    optimizers, schedules = train_state.make_optimizers(config.optimizer, num_steps)
     state = train_state.create(
         jax.random.key(config.training.seed, impl="rbg"),
         networks.generator,
@@ -126,7 +127,7 @@ def train(options: argparse.Namespace) -> None:
 
     def one(state: Any, crops: jax.Array, step: jax.Array) -> Any:
         keys = jax.vmap(lambda i: jax.random.fold_in(jax.random.key(0), i))(
-            step * options.batch + jnp.arange(options.batch)
+            step * batch_size + jnp.arange(batch_size)
         )
         clean = crops.astype(jnp.float32) / 255
         rainy, mask = jax.vmap(lambda k, x: rendering.render(k, x, settings))(
@@ -143,35 +144,36 @@ def train(options: argparse.Namespace) -> None:
         )
 
     one = jax.jit(one, donate_argnums=0)
-    folder = (options.workdir / "state").absolute()
+    folder = (workdir / "state").absolute()
     manager = ocp.CheckpointManager(folder, options=ocp.CheckpointManagerOptions(2))
     done = manager.latest_step() or 0
     if done:
         args = ocp.args.StandardRestore(_arrays(state))
         state = _merged(state, manager.restore(done, args=args))
         print(f"going on from step {done}", flush=True)
+    if done >= num_steps:
+        print(f"{workdir}: all {num_steps} steps are done", flush=True)
+        return
     start, first = time.monotonic(), done
-    while done < options.steps and time.monotonic() < deadline:
-        crops = cut(photographs, done, options.batch, size)
+    while done < num_steps and time.monotonic() < deadline:
+        crops = crops_of(photographs, done, config)
         state, metrics = one(state, crops, np.uint32(done))
         done += 1
-        if done == first + 1 or done % options.log_every == 0:
+        if done == first + 1 or done % log_every == 0:
             values = {k: round(float(v), 5) for k, v in metrics.items()}
             if not all(np.isfinite(list(values.values()))):
                 raise SystemExit(f"step {done} is not finite: {values}; nothing saved")
-            rate = (done - first) * options.batch / (time.monotonic() - start)
-            print(
-                f"step {done}/{options.steps} {rate:.1f} images/s {values}", flush=True
-            )
+            rate = (done - first) * batch_size / (time.monotonic() - start)
+            print(f"step {done}/{num_steps} {rate:.1f} images/s {values}", flush=True)
     manager.save(done, args=ocp.args.StandardSave(_arrays(state)))
     manager.wait_until_finished()
     flat = traverse_util.flatten_dict(jax.device_get(state.ema), sep="/")
-    aside = options.workdir / "generator.part.npz"
+    aside = workdir / "generator.part.npz"
     np.savez(aside, **flat)
-    aside.replace(options.workdir / "generator.npz")
+    aside.replace(workdir / "generator.npz")
     fields = json.dumps(config.model.generator.to_dict())
-    (options.workdir / "generator.json").write_text(fields)
-    print(f"{options.workdir}: step {done} saved", flush=True)
+    (workdir / "generator.json").write_text(fields)
+    print(f"{workdir}: step {done} saved", flush=True)
 
 
 def _arrays(state: Any) -> list[Any]:
@@ -189,9 +191,9 @@ def main() -> None:
     parser.add_argument("--workdir", type=Path, required=True)
     parser.add_argument("--export", help="write this .safetensors and train nothing")
     parser.add_argument("--minutes", type=float, default=9)
-    parser.add_argument("--steps", type=int, default=30_000, help="of the whole run")
-    parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--crop_size", type=int, default=256)
+    parser.add_argument("--steps", type=int, help="of the whole run")
+    parser.add_argument("--batch", type=int)
+    parser.add_argument("--crop_size", type=int)
     parser.add_argument("--log_every", type=int, default=100)
     options = parser.parse_args()
     if options.export:
@@ -199,8 +201,16 @@ def main() -> None:
     elif options.photos is None:
         parser.error("--photos is needed to train")
     else:
+        config = full.get_config()
+        if options.steps:
+            config.training.num_steps = options.steps
+        if options.batch:
+            config.training.batch_size = options.batch
+        if options.crop_size:
+            config.data.crop_size = options.crop_size
         options.workdir.mkdir(parents=True, exist_ok=True)
-        train(options)
+        photos, workdir = options.photos, options.workdir
+        train(config, photos, workdir, options.minutes, options.log_every)
 
 
 if __name__ == "__main__":

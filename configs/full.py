@@ -1,0 +1,34 @@
+r"""The release's generator, trained by the full recipe on what lite learned from.
+
+Command:  python main.py --config=configs/full.py --workdir=runs/full \
+              --config.data.photos=FOLDER
+          or, with JAX but without TensorFlow, in pieces of some minutes:
+          python -m raindrop.pretrained.train_full --photos=FOLDER --workdir=runs/full
+Hardware: one GPU of 40 GB or more, in bfloat16.
+Result:   not trained yet; no number is claimed.
+
+Attention, multi-scale, perceptual and adversarial loss; photographs, drops and the
+multi-scale loss are those that brought lite furthest (docs/experiments.md), and as
+there, the map blends the painted picture in, so that dry panes stay what they were.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import default, lite
+
+
+def get_config() -> ConfigDict:
+    """The configuration."""
+    config = default.get_config()
+    config.data = lite.get_config().data
+    config.model.generator.attention.sigmoid_map = True
+    config.model.generator.gated = True
+    config.loss.multiscale_norm = "psnr"
+    # Features of a VGG with random weights stand in where ImageNet's are not at hand,
+    # and count less.
+    config.loss.perceptual = 0.1
+    config.optimizer.learning_rate = 4e-4
+    config.training.num_steps = 30_000
+    config.training.batch_size = 16
+    config.training.precision = "bfloat16"
+    return config

@@ -1,0 +1,114 @@
+"""Crops of pictures, and photographs made harder before drops are rendered on them.
+
+NumPy and Pillow alone: `raindrop.pretrained.train_full` runs where little else is.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageFilter
+
+# What decides an example: row, column, flip, scale; blurred, how much; hazy, its
+# transmission, its airlight.
+NUM_DRAWS = 9
+
+
+def augment(images: np.ndarray, u: np.ndarray, data: Any, scene: bool) -> np.ndarray:
+    """A random crop as a config's `data` group describes it.
+
+    Args:
+      images: uint8 [H, W, C], three channels for each picture.
+      u: `NUM_DRAWS` numbers in [0, 1) that decide.
+      data: with `crop_size`, `scale` and `flip`, and of photographs `blurred`, `blur`,
+        `hazy` and `haze`.
+      scene: a photograph, yet without drops, and not a finished pair.
+
+    Returns:
+      uint8 [crop, crop, C].
+
+    Raises:
+      ValueError: a picture smaller than the crop.
+    """
+    crop = cut(images, u[:4], data.crop_size, data.scale, data.flip)
+    if scene and u[4] < data.blurred:
+        crop = blur(crop, u[5], data.blur)
+    if scene and u[6] < data.hazy:
+        crop = haze(crop, u[7], u[8], data.haze)
+    return crop
+
+
+def cut(
+    images: np.ndarray,
+    u: np.ndarray,
+    size: int,
+    scale: tuple[float, float],
+    flip: bool,
+) -> np.ndarray:
+    """A random square of `images`, the same for all channels.
+
+    Args:
+      images: uint8 [H, W, C].
+      u: four numbers in [0, 1) that decide: row, column, flip, scale.
+      size: side of the result.
+      scale: range of the factor by which the picture grows (both ways alike). A square
+        that would then not fit is taken as large as the picture.
+      flip: left and right, every other time.
+
+    Returns:
+      uint8 [size, size, C].
+
+    Raises:
+      ValueError: a picture smaller than `size`.
+    """
+    height, width = images.shape[:2]
+    if min(height, width) < size:
+        raise ValueError(f"{width} x {height} is smaller than a crop of {size}")
+    low, high = scale
+    window = round(size / (low + (high - low) * u[3]))
+    window = min(window, height, width)
+    top = math.floor(u[0] * (height - window + 1))
+    left = math.floor(u[1] * (width - window + 1))
+    crop = images[top : top + window, left : left + window]
+    if window != size:
+        crop = _each(crop, lambda x: x.resize((size, size), Image.Resampling.BICUBIC))
+    if flip and u[2] < 0.5:
+        crop = crop[:, ::-1]
+    return np.ascontiguousarray(crop)
+
+
+def blur(image: np.ndarray, u: float, sigma: tuple[float, float]) -> np.ndarray:
+    """A scene out of focus.
+
+    Args:
+      image: uint8 [H, W, C].
+      u: a number in [0, 1) that decides how much.
+      sigma: range of the standard deviation, in pixels; even on a logarithmic scale.
+    """
+    low, high = sigma
+    gaussian = ImageFilter.GaussianBlur(float(low * (high / low) ** u))
+    return _each(image, lambda x: x.filter(gaussian))
+
+
+def haze(
+    image: np.ndarray, u: float, v: float, transmission: tuple[float, float]
+) -> np.ndarray:
+    """A scene in even haze: transmission times the picture, and airlight for the rest.
+
+    Args:
+      image: uint8 [H, W, C].
+      u: a number in [0, 1) that decides the transmission.
+      v: one that decides the airlight, a grey from 0.5 to 1.
+      transmission: its range.
+    """
+    low, high = transmission
+    through = low + (high - low) * u
+    hazy = through * image + (1 - through) * 255 * (0.5 + 0.5 * v)
+    return np.rint(hazy).astype(np.uint8)
+
+
+def _each(images: np.ndarray, change: Any) -> np.ndarray:
+    """`change` of every picture in `images`, three channels each."""
+    pictures = np.split(images, images.shape[-1] // 3, axis=-1)
+    changed = [np.asarray(change(Image.fromarray(x))) for x in pictures]
+    return np.concatenate(changed, axis=-1)
