@@ -192,7 +192,7 @@ def test_scale_keeps_the_aspect():
         assert abs(height / 80 - (0.6 if grown == 0 else 1.4)) < 0.05
 
 
-@pytest.mark.parametrize(("what", "left"), [("blurred", 0.7), ("hazy", 0.85)])
+@pytest.mark.parametrize(("what", "left"), [("blurred", 0.8), ("hazy", 0.85)])
 def test_a_share_of_the_photographs_is_softened(what, left):
     """Those that are not stay what they were."""
     config = tiny.get_config()
@@ -206,6 +206,17 @@ def test_a_share_of_the_photographs_is_softened(what, left):
     assert 0.2 < same.mean() < 0.8
     contrast = [np.abs(np.diff(x[~same], axis=1)).mean() for x in (clear, mixed)]
     assert contrast[1] < left * contrast[0]
+
+
+@pytest.mark.parametrize("direction", [0.0, 0.1, 0.35, 0.5, 0.8])
+def test_half_plane_covers_from_nothing_to_all(direction):
+    share = [augmentation.half_plane(40, direction, v).mean() for v in (0, 0.3, 0.5, 1)]
+    assert share[0] == 0 and share[-1] == 1
+    assert 0 < share[1] < share[2]
+    assert abs(share[2] - 0.5) < 1e-4
+    opposite = augmentation.half_plane(40, direction + 0.5, 0.3)
+    once = augmentation.half_plane(40, direction, 0.3)
+    np.testing.assert_allclose(opposite, once[::-1, ::-1], atol=1e-5)
 
 
 def test_haze_is_linear_and_ends_at_the_airlight():

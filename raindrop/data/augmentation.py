@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 # What decides an example: row, column, flip, scale; blurred, how much; hazy, its
-# transmission, its airlight.
-NUM_DRAWS = 9
+# transmission, its airlight; which part is blurred: direction and place.
+NUM_DRAWS = 11
 
 
 def augment(images: np.ndarray, u: np.ndarray, data: Any, scene: bool) -> np.ndarray:
@@ -32,7 +32,11 @@ def augment(images: np.ndarray, u: np.ndarray, data: Any, scene: bool) -> np.nda
     """
     crop = cut(images, u[:4], data.crop_size, data.scale, data.flip)
     if scene and u[4] < data.blurred:
-        crop = blur(crop, u[5], data.blur)
+        blurred = blur(crop, u[5], data.blur)
+        # Every other one is in focus on one side: bright patches beside something
+        # sharp are not drops, either.
+        side = half_plane(data.crop_size, u[9], 2 * u[10])[..., None]
+        crop = np.rint(crop + side * (blurred - np.float32(crop))).astype(np.uint8)
     if scene and u[6] < data.hazy:
         crop = haze(crop, u[7], u[8], data.haze)
     return crop
@@ -88,6 +92,26 @@ def blur(image: np.ndarray, u: float, sigma: tuple[float, float]) -> np.ndarray:
     low, high = sigma
     gaussian = ImageFilter.GaussianBlur(float(low * (high / low) ** u))
     return _each(image, lambda x: x.filter(gaussian))
+
+
+def half_plane(size: int, u: float, v: float) -> np.ndarray:
+    """What lies on one side of a line, which is passed within a twentieth of the size.
+
+    Args:
+      size: side of the square.
+      u: a number in [0, 1) that decides the line's direction.
+      v: one, 0 or more, that decides its place: at 0 next to nothing lies on that side,
+        at 0.5 half of the square, from 1 all of it.
+
+    Returns:
+      float32 [size, size] in [0, 1].
+    """
+    position = (np.arange(size, dtype=np.float32) + 0.5) / size - 0.5
+    angle = 2 * math.pi * u
+    along = math.cos(angle) * position[:, None] + math.sin(angle) * position
+    # The corners are reached at any angle.
+    reach = 0.5 * (abs(math.cos(angle)) + abs(math.sin(angle))) + 0.025
+    return np.clip((along + reach * (2 * v - 1)) / 0.05 + 0.5, 0, 1)
 
 
 def haze(
