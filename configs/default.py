@@ -34,7 +34,7 @@ def get_config() -> ConfigDict:
     config.data.scale = (1.0, 1.0)  # range of the random factor pictures grow by
     # Share of the photographs that are blurred before drops are rendered, and the range
     # of the standard deviation in pixels: scenes out of focus are no veil. Half of them
-    # stay in focus on one side.
+    # have something in focus before them.
     config.data.blurred = 0.0
     config.data.blur = (1.0, 8.0)
     # Share of them that is put in haze, and the range of its transmission: low contrast

@@ -208,15 +208,20 @@ def test_a_share_of_the_photographs_is_softened(what, left):
     assert contrast[1] < left * contrast[0]
 
 
-@pytest.mark.parametrize("direction", [0.0, 0.1, 0.35, 0.5, 0.8])
-def test_half_plane_covers_from_nothing_to_all(direction):
-    share = [augmentation.half_plane(40, direction, v).mean() for v in (0, 0.3, 0.5, 1)]
-    assert share[0] == 0 and share[-1] == 1
-    assert 0 < share[1] < share[2]
-    assert abs(share[2] - 0.5) < 1e-4
-    opposite = augmentation.half_plane(40, direction + 0.5, 0.3)
-    once = augmentation.half_plane(40, direction, 0.3)
-    np.testing.assert_allclose(opposite, once[::-1, ::-1], atol=1e-5)
+def test_a_subject_hides_one_side_of_what_is_behind():
+    """A grey one, which has no contour of its own, up to a straight line."""
+    subject = np.full((40, 40, 3), 90, np.uint8)
+    behind = np.full((40, 40, 3), 10, np.uint8)
+    behind[:, :20] = 30
+    for direction, shown in ((0.0, np.s_[21:]), (0.5, np.s_[:19])):
+        image = augmentation.stand_before(subject, behind, direction, 0.5)
+        assert (image[shown] == behind[shown][:, ::-1]).all()
+        assert (image == 90).mean() > 0.45
+    share = [
+        (augmentation.stand_before(subject, behind, 0.1, v) == 90).mean()
+        for v in (0.5, 0.7, 0.9)
+    ]
+    assert share[0] > share[1] > share[2] > 0
 
 
 def test_haze_is_linear_and_ends_at_the_airlight():

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 # What decides an example: row, column, flip, scale; blurred, how much; hazy, its
-# transmission, its airlight; which part is blurred: direction and place.
+# transmission, its airlight; what of it stands in focus.
 NUM_DRAWS = 11
 
 
@@ -32,11 +32,10 @@ def augment(images: np.ndarray, u: np.ndarray, data: Any, scene: bool) -> np.nda
     """
     crop = cut(images, u[:4], data.crop_size, data.scale, data.flip)
     if scene and u[4] < data.blurred:
-        blurred = blur(crop, u[5], data.blur)
-        # Every other one is in focus on one side: bright patches beside something
-        # sharp are not drops, either.
-        side = half_plane(data.crop_size, u[9], 2 * u[10])[..., None]
-        crop = np.rint(crop + side * (blurred - np.float32(crop))).astype(np.uint8)
+        behind = blur(crop, u[5], data.blur)
+        # Every other one keeps something sharp before it: pale patches beside fur or
+        # leaves are not drops, either.
+        crop = behind if u[10] < 0.5 else stand_before(crop, behind, u[9], u[10])
     if scene and u[6] < data.hazy:
         crop = haze(crop, u[7], u[8], data.haze)
     return crop
@@ -94,24 +93,30 @@ def blur(image: np.ndarray, u: float, sigma: tuple[float, float]) -> np.ndarray:
     return _each(image, lambda x: x.filter(gaussian))
 
 
-def half_plane(size: int, u: float, v: float) -> np.ndarray:
-    """What lies on one side of a line, which is passed within a twentieth of the size.
+def stand_before(
+    subject: np.ndarray, behind: np.ndarray, u: float, v: float
+) -> np.ndarray:
+    """A subject in focus that hides one side of what is behind, as in a portrait.
+
+    It ends along a line that is bent by its own light and dark, so that its contour is
+    that of a thing.
 
     Args:
-      size: side of the square.
+      subject: uint8 [H, H, C].
+      behind: uint8 [H, H, C]; seen mirrored, so that the two do not fit together.
       u: a number in [0, 1) that decides the line's direction.
-      v: one, 0 or more, that decides its place: at 0 next to nothing lies on that side,
-        at 0.5 half of the square, from 1 all of it.
-
-    Returns:
-      float32 [size, size] in [0, 1].
+      v: one that decides its place.
     """
+    size = len(subject)
     position = (np.arange(size, dtype=np.float32) + 0.5) / size - 0.5
     angle = 2 * math.pi * u
-    along = math.cos(angle) * position[:, None] + math.sin(angle) * position
-    # The corners are reached at any angle.
-    reach = 0.5 * (abs(math.cos(angle)) + abs(math.sin(angle))) + 0.025
-    return np.clip((along + reach * (2 * v - 1)) / 0.05 + 0.5, 0, 1)
+    line = math.cos(angle) * position[:, None] + math.sin(angle) * position + v - 0.5
+    light = blur(subject, 0.0, (2.0, 2.0)).mean(-1, dtype=np.float32) / 255
+    line += 0.7 * (light - light.mean())
+    # Within two pixels.
+    seen = np.clip(line * size / 2 + 0.5, 0, 1)[..., None]
+    mixed = subject + seen * (np.float32(behind[:, ::-1]) - subject)
+    return np.rint(mixed).astype(np.uint8)
 
 
 def haze(
