@@ -105,7 +105,10 @@ def stand_before(
       subject: uint8 [H, H, C].
       behind: uint8 [H, H, C]; seen mirrored, so that the two do not fit together.
       u: a number in [0, 1) that decides the line's direction.
-      v: one that decides its place.
+      v: one that decides its place: with more of it, less of the subject is left.
+
+    Returns:
+      uint8 [H, H, C].
     """
     size = len(subject)
     position = (np.arange(size, dtype=np.float32) + 0.5) / size - 0.5
