@@ -29,6 +29,6 @@ def get_config() -> ConfigDict:
     config.loss.perceptual = 0.1
     config.optimizer.learning_rate = 4e-4
     config.training.num_steps = 30_000
-    config.training.batch_size = 16
+    config.training.batch_size = 8
     config.training.precision = "bfloat16"
     return config

@@ -25,7 +25,8 @@ def get_config() -> ConfigDict:
     config.data.crop_size = 320
     # Soft and hazy scenes too: else they are taken for veiled.
     config.data.scale = (0.8, 1.6)
-    config.data.blurred = 0.25
+    config.data.blurred = 0.35
+    config.data.blur = (1.0, 16.0)
     config.data.hazy = 0.1
     config.data.rendering.dry = 0.3
     # What is changed visibly, be it by drops or by the veil.
