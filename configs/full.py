@@ -4,7 +4,7 @@ Command:  python main.py --config=configs/full.py --workdir=runs/full \
               --config.data.photos=FOLDER
           or, with JAX but without TensorFlow, in pieces of some minutes:
           python -m raindrop.pretrained.train_full --photos=FOLDER --workdir=runs/full
-Hardware: one GPU of 40 GB or more, in bfloat16.
+Hardware: one large GPU, in bfloat16; how much memory it takes was not measured.
 Result:   not trained yet; no number is claimed.
 
 Attention, multi-scale, perceptual and adversarial loss; photographs, drops and the
