@@ -38,7 +38,6 @@ def test_rendered_drops_go_and_dry_pictures_stay(derainer):
             before, after = (score(x, clean) for x in (rainy, derainer.derain(rainy)))
             gains.append([after[k] - before[k] for k in ("psnr", "ssim")])
         assert score(derainer.derain(clean), clean, "rgb")["psnr"] > 40
-    # In the mean: a light veil before the cat is taken for more than it is.
-    psnr, ssim = np.mean(gains, axis=0)
-    assert psnr > 2
-    assert ssim > 0.02
+    psnr, ssim = np.array(gains).T
+    assert psnr.min() > 1 and psnr.mean() > 4
+    assert ssim.min() > 0 and ssim.mean() > 0.06
