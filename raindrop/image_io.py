@@ -5,12 +5,13 @@ ICC profile, EXIF); `read_image` and `write_image` are the plain 8-bit RGB road.
 Pillow does the work where it can; see `pillow_gaps` for the rest.
 """
 
+import contextlib
 import dataclasses
 import logging
 import os
 import struct
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -41,10 +42,13 @@ MAX_MEGAPIXELS = 178.9
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 _ORIENTATION = 0x0112
+_PHOTOMETRIC = TiffImagePlugin.PHOTOMETRIC_INTERPRETATION
+_EXTRA_SAMPLES = TiffImagePlugin.EXTRASAMPLES
+_INTEROPERABILITY = 0xA005  # a place within the old file
 # EXIF tags of the first directory that describe the photograph; the others there
 # describe how this one file stores it (strips, compression, ...).
 _DESCRIPTION = {0x10E, 0x10F, 0x110, 0x131, 0x132, 0x13B, 0x8298, 0x4746, 0x4749}
-_DESCRIPTION |= {*range(0x9C9B, 0x9CA0)}
+_DESCRIPTION |= pillow_gaps.WINDOWS_TAGS
 # What Pillow and its plugins were seen to raise, or can, on damaged files.
 _DECODING_ERRORS = (
     OSError,
@@ -120,8 +124,10 @@ def decode(path: str | os.PathLike) -> Picture:
         with _open(path) as image:
             if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
                 _LOG.warning("%s: only the first of its frames is taken", path)
+            # First, as to ask a PNG for its EXIF can load it, and forgets its depth.
+            deep = _is_deep_colour(image)
             orientation = _orientation(image)
-            if _is_deep_colour(image):
+            if deep:
                 image.load()  # OpenCV takes half a file for a whole one.
                 picture = _from_deep(pillow_gaps.read(path), image)
             else:
@@ -145,7 +151,9 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
 
 
 def image_size(path: str | os.PathLike) -> tuple[int, int]:
-    """(height, width) after EXIF rotation, from the header alone.
+    """(height, width) after EXIF rotation.
+
+    From the header alone, but for PNG, whose EXIF data may come last.
 
     Raises:
       UserError: no such file, no picture, or one that is too large.
@@ -222,7 +230,8 @@ def encode(path: str | os.PathLike, picture: Picture) -> None:
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be written: {_line(error)}") from None
     finally:
-        aside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            aside.unlink()
 
 
 def pad_to_multiple(image: np.ndarray, multiple: int = 4) -> np.ndarray:
@@ -252,9 +261,12 @@ def side_by_side(images: Iterable[np.ndarray], gap: int = 4) -> np.ndarray:
     return np.concatenate(columns[:-1], axis=1)
 
 
-def _open(path: str | os.PathLike) -> Image.Image:
+@contextlib.contextmanager
+def _open(path: str | os.PathLike) -> Iterator[Image.Image]:
     try:
-        return Image.open(path)
+        # Given a name, Pillow maps some TIFF into memory, turned ones wrongly.
+        with open(path, "rb") as file, Image.open(file) as image:
+            yield image
     except FileNotFoundError:
         raise UserError(f"{path} does not exist") from None
     except UnidentifiedImageError:
@@ -293,6 +305,10 @@ def _from_deep(array: np.ndarray, image: Image.Image) -> Picture:
     if array.ndim == 2:
         array = np.repeat(array[..., None], 3, axis=-1)
     pixels = np.ascontiguousarray(array[..., 2::-1])
+    if image.format == "TIFF" and 1 in image.tag_v2.get(_EXTRA_SAMPLES, ()):
+        # Associated alpha: the colours are multiplied by it.
+        share = np.maximum(alpha, 1)[..., None] / 65535
+        pixels = np.round(np.minimum(pixels / share, 65535)).astype(np.uint16)
     return Picture(pixels, alpha, gray, **_metadata(image))
 
 
@@ -301,6 +317,8 @@ def _from_pillow(image: Image.Image) -> Picture:
     mode = image.mode
     if mode.startswith("I;16"):
         gray = np.asarray(image).astype(np.uint16)
+        if image.format == "TIFF" and image.tag_v2.get(_PHOTOMETRIC) == 0:
+            gray = 65535 - gray  # Zero is white, which Pillow heeds for 8 bits alone.
         return Picture(np.repeat(gray[..., None], 3, axis=-1), None, True, **metadata)
     if mode in ("I", "F"):
         raise ValueError("32 bits a channel; convert it to 16 first")
@@ -317,15 +335,28 @@ def _from_pillow(image: Image.Image) -> Picture:
 def _metadata(image: Image.Image) -> dict[str, Any]:
     exif, source = Image.Exif(), image.getexif()
     for tag in _DESCRIPTION & set(source):
-        exif[tag] = source[tag]
+        exif[tag] = _as_stored(source[tag])
     for tag in pillow_gaps.DIRECTORIES:
         if entries := source.get_ifd(tag):
-            exif.get_ifd(tag).update(entries)
+            entries = {k: v for k, v in entries.items() if k != _INTEROPERABILITY}
+            exif.get_ifd(tag).update({k: _as_stored(v) for k, v in entries.items()})
+    try:
+        exif.tobytes()
+    except _DECODING_ERRORS:
+        _LOG.warning("a picture's EXIF data are damaged and are not kept")
+        exif = Image.Exif()
     return {
         "icc_profile": image.info.get("icc_profile"),
         "exif": exif,
         "dpi": image.info.get("dpi"),
     }
+
+
+def _as_stored(value: Any) -> Any:
+    """Text beyond ASCII as the file's own bytes, which Pillow would write as '?'."""
+    if isinstance(value, str) and not value.isascii():
+        return value.encode("latin-1")
+    return value
 
 
 def _turn(array: np.ndarray, orientation: int) -> np.ndarray:
@@ -341,17 +372,18 @@ def _turn(array: np.ndarray, orientation: int) -> np.ndarray:
 
 def _encode(file: BinaryIO, file_format: str, picture: Picture) -> None:
     deep = picture.pixels.dtype == np.uint16
+    icc_profile, dpi = picture.icc_profile, picture.dpi
     if file_format == "TIFF":
         write = pillow_gaps.write_tiff
-        return write(file, _channels(picture), picture.icc_profile, picture.exif)
+        return write(file, _channels(picture), icc_profile, picture.exif, dpi)
     if deep and file_format == "PNG":
         write = pillow_gaps.write_png
-        return write(file, _channels(picture), picture.icc_profile, picture.exif)
-    options: dict[str, Any] = {"icc_profile": picture.icc_profile}
+        return write(file, _channels(picture), icc_profile, picture.exif, dpi)
+    options: dict[str, Any] = {"icc_profile": icc_profile}
     if pillow_gaps.has_entries(picture.exif):
         options["exif"] = picture.exif.tobytes()
-    if picture.dpi is not None:
-        options["dpi"] = picture.dpi
+    if dpi is not None:
+        options["dpi"] = dpi
     if file_format in ("JPEG", "WEBP"):
         options["quality"] = 95
     if file_format == "JPEG":

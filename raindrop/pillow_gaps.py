@@ -7,6 +7,7 @@ OpenCV puts neither an ICC profile nor EXIF into one.
 import io
 import os
 import struct
+import zlib
 from typing import BinaryIO
 
 import numpy as np
@@ -14,6 +15,8 @@ from PIL import Image, TiffImagePlugin
 
 # EXIF and GPS, the directories of their own within EXIF data.
 DIRECTORIES = (0x8769, 0x8825)
+# Title, comment and so on in UTF-16, as bytes.
+WINDOWS_TAGS = frozenset(range(0x9C9B, 0x9CA0))
 
 
 def has_entries(exif: Image.Exif) -> bool:
@@ -44,6 +47,7 @@ def write_png(
     array: np.ndarray,
     icc_profile: bytes | None,
     exif: Image.Exif,
+    dpi: tuple[float, float] | None,
 ) -> None:
     """Writes uint16: gray [H, W]; gray and alpha, RGB or RGBA [H, W, 2 to 4]."""
     import cv2
@@ -53,19 +57,25 @@ def write_png(
         array = array[..., [0, 0, 0, 1]]
     elif array.ndim == 3:
         array = array[..., [2, 1, 0, 3][: array.shape[-1]]]
-    kinds, data = [], []
+    kinds, entries = [], []
     if has_entries(exif):
         kinds.append(cv2.IMAGE_METADATA_EXIF)
         tiff = exif.tobytes().removeprefix(b"Exif\0\0")
-        data.append(np.frombuffer(tiff, np.uint8))
+        entries.append(np.frombuffer(tiff, np.uint8))
     if icc_profile:
         kinds.append(cv2.IMAGE_METADATA_ICCP)
-        data.append(np.frombuffer(icc_profile, np.uint8))
+        entries.append(np.frombuffer(icc_profile, np.uint8))
     array = np.ascontiguousarray(array)
-    done, buffer = cv2.imencodeWithMetadata(".png", array, kinds, data)
+    done, buffer = cv2.imencodeWithMetadata(".png", array, kinds, entries)
     if not done:
         raise ValueError("OpenCV could not encode it")
-    file.write(buffer)
+    data = buffer.tobytes()
+    if dpi is not None:
+        # OpenCV knows no such chunk; its place is after the header, which has 33 bytes.
+        chunk = struct.pack(">4sIIB", b"pHYs", *(round(d / 0.0254) for d in dpi), 1)
+        chunk = struct.pack(">I", 9) + chunk + struct.pack(">I", zlib.crc32(chunk))
+        data = data[:33] + chunk + data[33:]
+    file.write(data)
 
 
 def write_tiff(
@@ -73,6 +83,7 @@ def write_tiff(
     array: np.ndarray,
     icc_profile: bytes | None,
     exif: Image.Exif,
+    dpi: tuple[float, float] | None,
 ) -> None:
     """Writes uint8 or uint16; shapes as of `write_png`."""
     import tifffile
@@ -81,7 +92,11 @@ def write_tiff(
     directories = {tag: exif.get_ifd(tag) for tag in DIRECTORIES if exif.get_ifd(tag)}
     # tifffile writes neither of these two tags; the numbers before them hold the place.
     tags = [(tag - 1, "I", 1, 0, True) for tag in directories]
-    tags += [(t, "s", 0, v, True) for t, v in exif.items() if isinstance(v, str)]
+    for tag, value in exif.items():
+        if tag in WINDOWS_TAGS and isinstance(value, bytes):
+            tags.append((tag, "B", len(value), value, True))
+        elif isinstance(value, str | bytes):
+            tags.append((tag, "s", 0, value, True))
     buffer = io.BytesIO()
     tifffile.imwrite(
         buffer,
@@ -95,6 +110,8 @@ def write_tiff(
         metadata=None,
         software=False,
         extratags=tags,
+        resolution=dpi,
+        resolutionunit="INCH" if dpi else None,
     )
     # EXIF and GPS are directories of their own, to which the tags above have to point.
     for tag, entries in directories.items():

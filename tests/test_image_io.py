@@ -50,6 +50,41 @@ def test_lossless_formats_carry_everything(tmp_path, extension, gray, alpha, dty
     assert after.exif.get_ifd(0x8825)[1] == "N"
 
 
+@pytest.mark.parametrize("extension", [".png", ".tif"])
+@pytest.mark.parametrize("alpha", [False, True])
+def test_sixteen_bits_need_no_exif_and_keep_dpi(tmp_path, extension, alpha):
+    before = picture(np.uint16, alpha)
+    before.exif, before.dpi = Image.Exif(), (300, 300)
+    image_io.encode(tmp_path / f"a{extension}", before)
+    after = image_io.decode(tmp_path / f"a{extension}")
+    np.testing.assert_array_equal(after.pixels, before.pixels)
+    assert after.dpi == pytest.approx((300, 300), abs=0.1)
+
+
+@pytest.mark.parametrize("extension", [".jpg", ".png", ".webp", ".tif"])
+def test_exif_text_keeps_its_bytes(tmp_path, extension):
+    before = picture()
+    before.exif[0x13B] = "Jörg Müller".encode()
+    before.exif[0x9C9D] = "Jörg".encode("utf-16-le")
+    image_io.encode(tmp_path / "a.jpg", before)
+    image_io.encode(tmp_path / f"b{extension}", image_io.decode(tmp_path / "a.jpg"))
+    after = Image.open(tmp_path / f"b{extension}").getexif()
+    assert after[0x13B].encode("latin-1").decode() == "Jörg Müller"
+    assert bytes(after[0x9C9D]).decode("utf-16-le") == "Jörg"
+
+
+def test_damaged_exif_does_not_cost_the_picture(tmp_path, caplog):
+    image_io.encode(tmp_path / "a.jpg", picture())
+    text, fraction = b"\x01\x0f\0\x02", b"\x01\x0f\0\x05"  # types of the maker
+    whole = (tmp_path / "a.jpg").read_bytes()
+    assert text in whole
+    (tmp_path / "a.jpg").write_bytes(whole.replace(text, fraction))
+    after = image_io.decode(tmp_path / "a.jpg")
+    assert "EXIF data are damaged" in caplog.text
+    for extension in (".jpg", ".tif"):
+        image_io.encode(tmp_path / f"b{extension}", after)
+
+
 @pytest.mark.parametrize("extension", [".jpg", ".webp"])
 def test_lossy_formats_carry_metadata(tmp_path, extension):
     before = picture()
@@ -98,6 +133,29 @@ def test_orientation_is_honoured_once(tmp_path, kind, orientation):
     assert image_io.image_size(path) == upright.shape[:2]
     image_io.encode(tmp_path / "b.png", after)
     assert image_io.image_size(tmp_path / "b.png") == upright.shape[:2]
+
+
+def test_tiffs_as_others_write_them(tmp_path):
+    """Turned and not compressed; zero as white; colours multiplied by alpha."""
+    import tifffile
+
+    path = tmp_path / "a.tif"
+    for dtype in (np.uint8, np.uint16):
+        top = np.iinfo(dtype).max
+        gray = RNG.integers(0, top, (5, 7), dtype)
+        turned = [(0x112, "H", 1, 6, True)]
+        tifffile.imwrite(path, gray, extratags=turned, photometric="minisblack")
+        after = image_io.decode(path)
+        np.testing.assert_array_equal(after.pixels[..., 0], np.rot90(gray, -1))
+        assert image_io.image_size(path) == (7, 5)
+        tifffile.imwrite(path, gray, photometric="miniswhite")
+        np.testing.assert_array_equal(image_io.decode(path).pixels[..., 0], top - gray)
+        half = np.full((5, 7, 4), top // 2, dtype)
+        half[..., :3] = top // 4
+        tifffile.imwrite(path, half, photometric="rgb", extrasamples=["assocalpha"])
+        after = image_io.decode(path)
+        assert np.abs(after.pixels / top - 0.5).max() < 0.01
+        assert (after.alpha == top // 2).all()
 
 
 @pytest.mark.parametrize("mode", ["1", "P", "CMYK", "L", "LA"])
