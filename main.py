@@ -33,10 +33,10 @@ def _define_config() -> flags.FlagHolder:
     try:
         return config_flags.DEFINE_config_file(
             "config",
-            "configs/default.py",
+            os.path.join(os.path.dirname(__file__), "configs", "default.py"),
             "The configuration; --config.GROUP.FIELD=VALUE.",
         )
-    except (AttributeError, KeyError) as error:
+    except (AttributeError, KeyError, OSError) as error:
         # Without --config, fields that do not exist are found here already.
         print(f"raindrop: {_of_config(error)}", file=sys.stderr)
         sys.exit(2)
@@ -229,9 +229,15 @@ _OF_THE_MACHINE = {
 }
 
 
+def _with_home(argument: str) -> str:
+    """--flag=~/x with the home folder, which bash leaves to the program."""
+    name, equals, value = argument.partition("=")
+    return name + equals + os.path.expanduser(value)
+
+
 def _parse(argv: list[str]) -> None:
     try:
-        rest = flags.FLAGS(argv)[1:]
+        rest = flags.FLAGS([_with_home(argument) for argument in argv])[1:]
     except flags.Error:
         raise
     except (AttributeError, KeyError, TypeError, ValueError, OSError) as error:

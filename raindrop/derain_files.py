@@ -91,13 +91,14 @@ class _Job:
             return self.target.with_name(f"{self.target.name}.{name}{extension}")
 
         files = {"result": self.target}
+        attention = options.attention and steps > 0
         if _is_video(self.source):
-            if options.attention:
+            if attention:
                 files["attention"] = beside("attention", self.target.suffix)
             if options.compare:
                 files["compare"] = beside("compare", self.target.suffix)
             return files
-        if options.attention:
+        if attention:
             for step in range(1, steps + 1):
                 files[f"attention-{step}"] = beside(f"attention-{step}", ".png")
             files["overlay"] = beside("overlay", ".png")
@@ -188,6 +189,11 @@ class _Work:
         except (MemoryError, jax.errors.JaxRuntimeError) as error:
             hint = f"{_line(error)}; smaller tiles (--tile) need less memory"
             self._summary.failed += [(j.source, f"{j.source}: {hint}") for j in jobs]
+        except Exception as error:
+            # A fault of this program, to be shown; it must not cost the other files.
+            _LOG.exception("%s", ", ".join(str(job.source) for job in jobs))
+            what = f"{type(error).__name__}: {_line(error)}"
+            self._summary.failed += [(j.source, f"{j.source}: {what}") for j in jobs]
 
     def _count(self, size: tuple[int, ...], frames: int = 1) -> None:
         pixels = size[0] * size[1] * frames
@@ -287,10 +293,8 @@ class _Work:
 
     def _run_video(self, job: _Job, info: video.VideoInfo) -> None:
         options, derainer = self._options, self._derainer
-        with_maps = options.attention and derainer.steps > 0
         files = job.targets(options, derainer.steps)
-        if options.attention and not with_maps:
-            del files["attention"]
+        with_maps = "attention" in files
         made_with = {
             "weights": derainer.identity,
             "tile": derainer.tile,
@@ -381,6 +385,12 @@ def _find(source: Path, target: Path) -> tuple[list[_Job], bool]:
             )
         if target.is_dir() or not target.suffix:
             target = target / _written_name(source)
+        writable = video.WRITABLE if _is_video(source) else image_io.EXTENSIONS
+        if target.suffix.lower() not in writable:
+            raise UserError(
+                f"{target} cannot be written: the result of {source} ends in "
+                f"{', '.join(writable)}"
+            )
         _refuse_same(source, target)
         return [_Job(source, target)], True
     if source.is_dir():

@@ -104,6 +104,7 @@ def test_single_file_to_file_or_folder(tree, tmp_path, derainer):
         (tree, tree, "replace its source"),
         (tree / "none.png", "y", "does not exist"),
         (tree / "notes.txt", "y", "neither a picture nor a video"),
+        (source, tmp_path / "y.gif", "y.gif cannot be written"),
         (tree / "a" / "bad.png", tmp_path / "y", "cannot be decoded"),
         (tree, tree / "one.jpg", "is a file"),
         (f"{tree}/*.bmp", "y", "holds no picture"),
@@ -144,6 +145,31 @@ def test_attention_and_comparison_beside_the_result(tree, tmp_path, derainer):
     # A result without all that was asked for is not done.
     (tmp_path / "y.png.overlay.png").unlink()
     assert derain_files.derain_files(derainer, source, target, options).done == 1
+
+
+def test_without_attention_there_are_no_maps_to_wait_for(tree, tmp_path):
+    plain = Derainer(tiny_generator.loaded(attention={"steps": 0}))
+    options = Options(attention=True)
+    for skipped in (0, 1):
+        source, target = tree / "alpha.png", tmp_path / "y.png"
+        summary = derain_files.derain_files(plain, source, target, options)
+        assert summary.skipped == skipped
+
+
+def test_a_fault_in_one_picture_leaves_the_others(
+    tree, tmp_path, derainer, monkeypatch
+):
+    encode = image_io.encode
+
+    def faulty(path, picture):
+        if path.name == "gray.jpeg":
+            raise RuntimeError("a fault")
+        encode(path, picture)
+
+    monkeypatch.setattr(image_io, "encode", faulty)
+    summary = derain_files.derain_files(derainer, tree, tmp_path / "y")
+    assert summary.done == 6
+    assert "RuntimeError: a fault" in str(summary)
 
 
 def test_many_sizes_compile_for_a_handful_of_shapes(tmp_path, monkeypatch):
@@ -201,12 +227,12 @@ def test_killed_in_the_middle_it_goes_on(tmp_path):
 def test_exit_codes(tree, tmp_path):
     for source, code, words in [
         (tree / "a", 1, "1 failed"),
-        (tree / "a" / "bad.png", 2, "raindrop: "),
+        (Path("~/x/a/bad.png"), 2, f"raindrop: {tree / 'a' / 'bad.png'} "),
     ]:
         done = subprocess.run(
             command_line(tmp_path, source, tmp_path / "y"),
             cwd=ROOT,
-            env=ENVIRONMENT,
+            env={**ENVIRONMENT, "HOME": str(tmp_path)},
             capture_output=True,
             text=True,
         )

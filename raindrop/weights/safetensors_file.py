@@ -1,5 +1,6 @@
 """One .safetensors file: a generator's weights, and the network that fits them."""
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -60,7 +61,8 @@ def write(loaded: LoadedGenerator, path: str | os.PathLike, dtype: str) -> None:
     except OSError as error:
         raise UserError(f"{path} cannot be written: {error.strerror}") from None
     finally:
-        aside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            aside.unlink()
 
 
 def complete(fields: Mapping[str, Any]) -> dict[str, Any]:
