@@ -26,7 +26,7 @@ from tqdm import tqdm
 
 from raindrop import image_io, pipelining, tiles, video
 from raindrop.derain import Derainer, Smoothing
-from raindrop.errors import UserError
+from raindrop.errors import UserError, first_line
 
 _LOG = logging.getLogger(__name__)
 
@@ -187,12 +187,12 @@ class _Work:
         except (OSError, av.FFmpegError) as error:
             self._summary.failed += [(j.source, f"{j.source}: {error}") for j in jobs]
         except (MemoryError, jax.errors.JaxRuntimeError) as error:
-            hint = f"{_line(error)}; smaller tiles (--tile) need less memory"
+            hint = f"{first_line(error)}; smaller tiles (--tile) need less memory"
             self._summary.failed += [(j.source, f"{j.source}: {hint}") for j in jobs]
         except Exception as error:
             # A fault of this program, to be shown; it must not cost the other files.
             _LOG.exception("%s", ", ".join(str(job.source) for job in jobs))
-            what = f"{type(error).__name__}: {_line(error)}"
+            what = f"{type(error).__name__}: {first_line(error)}"
             self._summary.failed += [(j.source, f"{j.source}: {what}") for j in jobs]
 
     def _count(self, size: tuple[int, ...], frames: int = 1) -> None:
@@ -431,7 +431,3 @@ def _written_name(path: Path) -> str:
 def _refuse_same(source: Path, target: Path) -> None:
     if target.resolve() == source.resolve():
         raise UserError(f"{target} would replace its source; give another output")
-
-
-def _line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else repr(error)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 
-from raindrop import image_io
+from raindrop import files, image_io
 from raindrop.errors import UserError
 from raindrop.train_step import Batch, Metrics
 
@@ -113,6 +113,5 @@ def _write(
         for i in range(count)
     ]
     image_io.write_image(folder / f"{step:07d}.png", np.concatenate(rows))
-    aside = folder / f".{step:07d}.json.part"
-    aside.write_text(json.dumps(content, indent=2) + "\n")
-    aside.replace(folder / f"{step:07d}.json")
+    with files.aside(folder / f"{step:07d}.json") as part:
+        part.write_text(json.dumps(content, indent=2) + "\n")

@@ -1,5 +1,10 @@
-"""Errors that are the person's to mend."""
+"""Errors that are the person's to mend, and how to tell of others."""
 
 
 class UserError(Exception):
     """Bad usage or bad input: one line that says what is wrong and what to do."""
+
+
+def first_line(error: Exception) -> str:
+    """What a library says of an error, without the pages that may follow."""
+    return str(error).strip().splitlines()[0] if str(error).strip() else repr(error)

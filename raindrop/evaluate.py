@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from raindrop import image_io, metrics, report
+from raindrop import files, image_io, metrics, report
 from raindrop.data.pairs import Pair
 from raindrop.errors import UserError
 
@@ -197,11 +197,9 @@ def write_text(path: Path, content: str) -> None:
     Raises:
       UserError: a folder that cannot be written.
     """
-    aside = path.with_name(f".{path.name}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        aside.write_text(content, encoding="utf-8")
-        aside.replace(path)
+        with files.aside(path) as part:
+            part.write_text(content, encoding="utf-8")
     except OSError as error:
         raise UserError(f"{path} cannot be written: {error}") from None
 

@@ -18,8 +18,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
-from raindrop import pillow_gaps
-from raindrop.errors import UserError
+from raindrop import files, pillow_gaps
+from raindrop.errors import UserError, first_line
 
 _LOG = logging.getLogger(__name__)
 
@@ -138,7 +138,7 @@ def decode(path: str | os.PathLike) -> Picture:
                     picture.alpha = _turn(picture.alpha, orientation)
             return picture
     except _DECODING_ERRORS as error:
-        raise UserError(f"{path} cannot be decoded: {_line(error)}") from None
+        raise UserError(f"{path} cannot be decoded: {first_line(error)}") from None
 
 
 def read_image(path: str | os.PathLike) -> np.ndarray:
@@ -164,7 +164,7 @@ def image_size(path: str | os.PathLike) -> tuple[int, int]:
             turned = _orientation(image) >= 5
             return (width, height) if turned else (height, width)
     except _DECODING_ERRORS as error:
-        raise UserError(f"{path} cannot be decoded: {_line(error)}") from None
+        raise UserError(f"{path} cannot be decoded: {first_line(error)}") from None
 
 
 def to_uint8(image: np.ndarray) -> np.ndarray:
@@ -221,17 +221,11 @@ def encode(path: str | os.PathLike, picture: Picture) -> None:
             f"{path} cannot be written: a picture's name ends in "
             f"{', '.join(EXTENSIONS)}"
         )
-    aside = path.with_name(f".{path.name}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(aside, "wb") as file:
+        with files.aside(path) as part, open(part, "wb") as file:
             _encode(file, file_format, picture)
-        aside.replace(path)
     except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be written: {_line(error)}") from None
-    finally:
-        with contextlib.suppress(OSError):
-            aside.unlink()
+        raise UserError(f"{path} cannot be written: {first_line(error)}") from None
 
 
 def pad_to_multiple(image: np.ndarray, multiple: int = 4) -> np.ndarray:
@@ -412,7 +406,3 @@ def _channels(picture: Picture) -> np.ndarray:
     if picture.gray:
         colour = gray_of(colour)[..., None]
     return colour if picture.alpha is None else np.dstack([colour, picture.alpha])
-
-
-def _line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else repr(error)

@@ -11,6 +11,8 @@ from typing import Any, Protocol
 import numpy as np
 from tqdm import tqdm
 
+from raindrop import files
+
 _LOG = logging.getLogger(__name__)
 
 
@@ -45,9 +47,8 @@ class JsonLines:
                         kept.append(line + "\n")
                 except ValueError:  # the half line of a run that was killed
                     continue
-        aside = path.with_name(f".{path.name}.part")
-        aside.write_text("".join(kept))
-        aside.replace(path)
+        with files.aside(path) as part:
+            part.write_text("".join(kept))
         self._file = path.open("a")
 
     def write_scalars(self, step: int, scalars: Mapping[str, float]) -> None:

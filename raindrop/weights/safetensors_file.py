@@ -1,6 +1,5 @@
 """One .safetensors file: a generator's weights, and the network that fits them."""
 
-import contextlib
 import dataclasses
 import json
 import os
@@ -14,6 +13,7 @@ import safetensors
 import safetensors.numpy
 from flax import traverse_util
 
+from raindrop import files
 from raindrop.errors import UserError
 from raindrop.models import generator
 from raindrop.weights import LoadedGenerator, layout
@@ -53,16 +53,11 @@ def write(loaded: LoadedGenerator, path: str | os.PathLike, dtype: str) -> None:
         "source": loaded.source,
         "source_sha256": loaded.sha256,
     }
-    aside = path.with_name(f".{path.name}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        aside.write_bytes(safetensors.numpy.save(leaves, metadata))
-        aside.replace(path)
+        with files.aside(path) as part:
+            part.write_bytes(safetensors.numpy.save(leaves, metadata))
     except OSError as error:
         raise UserError(f"{path} cannot be written: {error.strerror}") from None
-    finally:
-        with contextlib.suppress(OSError):
-            aside.unlink()
 
 
 def complete(fields: Mapping[str, Any]) -> dict[str, Any]:
