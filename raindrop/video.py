@@ -9,9 +9,11 @@ encoding anything again.
 import dataclasses
 import fractions
 import heapq
+import io
 import itertools
 import json
 import logging
+import math
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -20,7 +22,8 @@ from typing import Any
 import av
 import numpy as np
 
-from raindrop.errors import UserError
+from raindrop import files
+from raindrop.errors import UserError, first_line
 
 _LOG = logging.getLogger(__name__)
 
@@ -45,6 +48,7 @@ _OPTIONS = {
     "libx264": {"crf": "17", "preset": "medium", "bf": "0"},
     "libvpx-vp9": {"crf": "24", "b:v": "0", "row-mt": "1", "lag-in-frames": "0"},
 }
+_RGB, _BT709, _LIMITED = 0, 1, 1  # FFmpeg's numbers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +85,7 @@ def probe(path: Path) -> VideoInfo:
       UserError: no such file, or no video in it.
     """
     try:
-        with av.open(str(path)) as container:
+        with _open(path) as container:
             stream = container.streams.video[0]
             first = next(container.decode(stream))
             context = stream.codec_context
@@ -89,6 +93,16 @@ def probe(path: Path) -> VideoInfo:
             frames = stream.frames
             if not frames and container.duration:
                 frames = round(container.duration / av.time_base * rate)
+            colour = {
+                "colorspace": context.colorspace,
+                "color_range": context.color_range,
+                "color_primaries": context.color_primaries,
+                "color_trc": context.color_trc,
+            }
+            rgb = first.format.is_rgb or first.format.has_palette
+            if rgb or context.colorspace == _RGB:
+                # Written as YCbCr, with the matrix that players expect of HD.
+                colour.update(colorspace=_BT709, color_range=_LIMITED)
             turns = round(first.rotation / 90) % 4
             size = (first.height, first.width)
             aspect = stream.sample_aspect_ratio
@@ -100,21 +114,16 @@ def probe(path: Path) -> VideoInfo:
                 frames=frames,
                 rate=rate,
                 time_base=stream.time_base,
-                colour={
-                    "colorspace": context.colorspace,
-                    "color_range": context.color_range,
-                    "color_primaries": context.color_primaries,
-                    "color_trc": context.color_trc,
-                },
+                colour=colour,
                 deep=max(c.bits for c in first.format.components) > 8,
-                full_chroma=first.format.is_rgb or "444" in first.format.name,
+                full_chroma=rgb or "444" in first.format.name,
                 aspect=aspect or None,
                 turns=turns,
             )
     except (IndexError, StopIteration):
         raise UserError(f"{path} has no video that can be decoded") from None
     except (av.FFmpegError, OSError) as error:
-        raise UserError(f"{path} cannot be decoded: {_line(error)}") from None
+        raise UserError(f"{path} cannot be decoded: {first_line(error)}") from None
 
 
 def read_frames(
@@ -123,32 +132,48 @@ def read_frames(
     """Yields time stamp and picture of each frame after the first `skip`.
 
     Raises:
-      UserError: damaged on the way.
+      UserError: damaged on the way, or not of one size.
     """
-    number = 0
+    number, time = 0, None
     try:
-        with av.open(str(path)) as container:
+        with _open(path) as container:
             stream = container.streams.video[0]
             stream.thread_type = "AUTO"
-            step = 1 / (info.rate * info.time_base)
+            step = max(1, round(1 / (info.rate * info.time_base)))
             for number, frame in enumerate(container.decode(stream)):
+                # The frames are in order, their stamps need not be: AVI has wrong ones
+                # or none where there are B-frames, and broken streams start again.
+                if time is None:
+                    time = frame.pts or 0
+                elif frame.pts is None or frame.pts <= time:
+                    time += step
+                else:
+                    time = frame.pts
                 if number < skip:
                     continue
-                time = round(number * step) if frame.pts is None else frame.pts
                 array = frame.to_ndarray(
                     format="rgb48le" if info.deep else "rgb24",
                     src_colorspace=_matrix(frame.colorspace),
                     src_color_range=frame.color_range or None,
                 )
-                yield time, np.ascontiguousarray(np.rot90(array, info.turns))
+                picture = np.ascontiguousarray(np.rot90(array, info.turns))
+                if picture.shape[:2] != info.size:
+                    (height, width), (h, w) = info.size, picture.shape[:2]
+                    raise UserError(
+                        f"{path} changes its size at frame {number}, from "
+                        f"{width} x {height} to {w} x {h}; split it there"
+                    )
+                yield time, picture
     except (av.FFmpegError, OSError) as error:
         raise UserError(
-            f"{path} cannot be decoded after frame {number}: {_line(error)}"
+            f"{path} cannot be decoded after frame {number}: {first_line(error)}"
         ) from None
 
 
 class Segments:
     """Videos under way: one or several of the same frames, written step by step.
+
+    What their container cannot hold is said at once and left out.
 
     Args:
       targets: each video's path, by name. The segments wait beside the first.
@@ -180,6 +205,7 @@ class Segments:
                 )
         self._targets, self._source, self._info = targets, source, info
         first = next(iter(targets.values()))
+        _tell_losses(source, first, info)
         self._folder = first.with_name(f".{first.name}.parts")
         self._writers: dict[str, _Writer] = {}
         self._count = 0
@@ -260,7 +286,7 @@ class _Writer:
         self, path: Path, codec: str, size: tuple[int, int], info: VideoInfo
     ) -> None:
         self._info = info
-        self._container = av.open(str(path), "w", format="nut")
+        self._container = _open(path, "w", format="nut")
         stream = self._container.add_stream(
             codec, rate=info.rate, options=dict(_OPTIONS[codec])
         )
@@ -272,8 +298,7 @@ class _Writer:
         stream.codec_context.time_base = info.time_base
         stream.time_base = info.time_base
         for tag, value in info.colour.items():
-            if not (tag == "colorspace" and value == 0):  # RGB: there is no matrix
-                setattr(stream.codec_context, tag, value)
+            setattr(stream.codec_context, tag, value)
         if info.aspect:
             stream.sample_aspect_ratio = info.aspect
         self._stream = stream
@@ -307,54 +332,102 @@ def _matrix(tag: int) -> int | None:
     return tag if tag in (1, 4, 5, 6, 7, 9) else None
 
 
+def _open(path: Path, mode: str = "r", **options: Any) -> Any:
+    """PyAV's container; of a name such as 12:30.mp4 FFmpeg takes 12 for a protocol."""
+    return av.open(str(path.absolute()), mode, **options)
+
+
+def _tracks(container: Any) -> list[Any]:
+    """What is copied as it is."""
+    return [*container.streams.audio, *container.streams.subtitles]
+
+
+def _holds(container_format: str, track: Any) -> bool:
+    """Whether a copy of a track can stand in a container."""
+    try:
+        with av.open(io.BytesIO(), "w", format=container_format) as trial:
+            trial.add_stream_from_template(track)
+            trial.start_encoding()
+        return True
+    except (av.FFmpegError, ValueError):
+        return False
+
+
+def _tell_losses(source: Path, target: Path, info: VideoInfo) -> None:
+    """Warns of what is in `source` and cannot be in `target`."""
+    extension = target.suffix.lower()
+    container_format, codec = _WRITTEN[extension]
+    if info.deep and codec != "libx264":
+        _LOG.warning(
+            "%s gets 8 bits, where %s has more; .mkv would keep 10", target, source
+        )
+    with _open(source) as original:
+        for track in _tracks(original):
+            if _holds(container_format, track):
+                continue
+            others = [e for e in (".mkv", *_WRITTEN) if _holds(_WRITTEN[e][0], track)]
+            _LOG.warning(
+                "%s leaves out the %s (%s) of %s, which %s cannot hold%s",
+                target,
+                track.type,
+                track.codec_context.name if track.codec_context else "unknown",
+                source,
+                extension,
+                f"; {others[0]} would keep it" if others else "",
+            )
+
+
 def _join(segments: list[Path], source: Path, target: Path, info: VideoInfo) -> None:
     container_format, _ = _WRITTEN[target.suffix.lower()]
-    aside = target.with_name(f".{target.name}.part")
-    options = {"movflags": "+faststart"} if container_format in ("mp4", "mov") else {}
+    options, time_base = {}, info.time_base
+    if container_format in ("mp4", "mov"):
+        options["movflags"] = "+faststart"
+    if container_format == "avi":
+        # It has no time stamps, only a rate, and fills what is left free with empty
+        # frames, at the start too.
+        options["avoid_negative_ts"] = "make_zero"
+        time_base = 1 / info.rate
     try:
         with (
-            av.open(str(aside), "w", format=container_format, options=options) as out,
-            av.open(str(source)) as original,
-            av.open(str(segments[0])) as first,
+            files.aside(target) as part,
+            _open(part, "w", format=container_format, options=options) as out,
+            _open(source) as original,
+            _open(segments[0]) as first,
         ):
             out.metadata.update(original.metadata)
             video = out.add_stream_from_template(first.streams.video[0])
-            video.time_base = info.time_base
+            video.time_base = time_base
             video.codec_context.framerate = info.rate
             video.metadata.update(original.streams.video[0].metadata)
             copies = {}
-            for stream in (*original.streams.audio, *original.streams.subtitles):
-                if stream.codec_context.name not in out.supported_codecs:
-                    kind = f"{stream.type} ({stream.codec_context.name})"
-                    if stream.type == "audio":
-                        raise UserError(
-                            f"{target} cannot hold the {kind} of {source}; "
-                            "give an output that ends in .mkv"
-                        )
-                    _LOG.warning("%s cannot hold the %s of %s", target, kind, source)
-                    continue
-                copies[stream] = out.add_stream_from_template(stream)
-                copies[stream].metadata.update(stream.metadata)
+            for track in _tracks(original):
+                if _holds(container_format, track):
+                    copies[track] = out.add_stream_from_template(track)
+                    copies[track].metadata.update(track.metadata)
             for packet in heapq.merge(
-                _video_packets(segments, video),
+                _video_packets(segments, video, time_base),
                 _copied_packets(original, copies),
                 key=lambda p: p.dts * p.time_base,
             ):
                 out.mux(packet)
-        aside.replace(target)
     except (av.FFmpegError, OSError) as error:
-        raise UserError(f"{target} cannot be written: {_line(error)}") from None
-    finally:
-        aside.unlink(missing_ok=True)
+        raise UserError(f"{target} cannot be written: {first_line(error)}") from None
 
 
-def _video_packets(segments: list[Path], stream: Any) -> Iterator[av.Packet]:
+def _video_packets(
+    segments: list[Path], stream: Any, time_base: fractions.Fraction
+) -> Iterator[av.Packet]:
     def packets() -> Iterator[av.Packet]:
+        last = -math.inf
         for path in segments:
-            with av.open(str(path)) as segment:
+            with _open(path) as segment:
                 for packet in segment.demux(video=0):
                     if packet.size:
-                        packet.stream = stream
+                        time = round(packet.pts * packet.time_base / time_base)
+                        # At a variable rate several may be rounded to one moment.
+                        last = max(time, last + 1)
+                        packet.pts = packet.dts = last
+                        packet.time_base, packet.stream = time_base, stream
                         yield packet
 
     length = 0
@@ -368,11 +441,16 @@ def _video_packets(segments: list[Path], stream: Any) -> Iterator[av.Packet]:
 def _copied_packets(original: Any, copies: Mapping[Any, Any]) -> Iterator[av.Packet]:
     if not copies:
         return
+    ends: dict[Any, tuple[int, int]] = {}
     for packet in original.demux(*copies):
-        if packet.dts is not None:
-            packet.stream = copies[packet.stream]
-            yield packet
-
-
-def _line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
+        if packet.dts is None:
+            continue
+        track = packet.stream
+        if track.type == "audio":
+            # Where a broken stream starts again the sound goes on, as the frames do.
+            last, following = ends.get(track, (packet.dts - 1, packet.dts))
+            if packet.dts <= last:
+                packet.pts = packet.dts = following
+            ends[track] = packet.dts, packet.dts + (packet.duration or 1)
+        packet.stream = copies[track]
+        yield packet

@@ -1,3 +1,4 @@
+import re
 from fractions import Fraction
 
 import av
@@ -26,19 +27,29 @@ def moving(count, height, width):
         yield np.round(127.5 + 110 * np.stack(waves, -1)).astype(np.uint8)
 
 
-def make(path, frames, sound="aac", rate=Fraction(30000, 1001), times=None, **tags):
-    """A video of 4:4:4 H.264 with a second or two of sound."""
+def make(
+    path,
+    frames,
+    sound="aac",
+    rate=Fraction(30000, 1001),
+    times=None,
+    codec="libx264",
+    pixels="yuv444p",
+    **tags,
+):
+    """A video with a second or two of sound."""
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=rate, options={"crf": "10"})
+        options = {"crf": "10"} if codec == "libx264" else {}
+        stream = container.add_stream(codec, rate=rate, options=options)
         frames = list(frames)
         stream.height, stream.width = frames[0].shape[:2]
-        stream.pix_fmt = "yuv444p"
+        stream.pix_fmt = pixels
         for name, value in tags.items():
             setattr(stream.codec_context, name, value)
         audio = container.add_stream(sound, rate=48000, layout="mono") if sound else 0
         for i, picture in enumerate(frames):
             frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(
-                format="yuv444p",
+                format=pixels,
                 dst_colorspace=tags.get("colorspace"),
                 dst_color_range=tags.get("color_range"),
             )
@@ -91,28 +102,57 @@ def test_size_count_rate_and_sound_stay(tmp_path, derainer, size, extension):
     assert [p.name for p in target.parent.iterdir()] == [target.name]
 
 
-def test_webm_and_variable_rate(tmp_path, derainer):
+def test_webm_and_variable_rate(tmp_path, derainer, monkeypatch):
     times = np.cumsum(RNG.integers(1, 5, 12)).tolist()
-    source = make(tmp_path / "in.mkv", moving(12, 37, 61), "libopus", times=times)
-    target = tmp_path / "out.webm"
-    derain_files.derain_files(derainer, source, target)
+    source = make(tmp_path / "12:30.mkv", moving(12, 37, 61), "libopus", times=times)
+    target = tmp_path / "12:31.webm"
+    # By themselves such names look like a protocol's.
+    monkeypatch.chdir(tmp_path)
+    derain_files.derain_files(derainer, source.name, target.name)
     assert video.probe(target).size == (37, 61)
     assert [t for t, _ in pictures(target)] == [t for t, _ in pictures(source)]
     assert packets(source, "audio") == packets(target, "audio")
 
 
+@pytest.mark.parametrize("extension", [".avi", ".mkv", ".mp4"])
+def test_stamps_that_do_not_rise_and_avi(tmp_path, derainer, extension):
+    times = np.cumsum(RNG.integers(1, 5, 20)).tolist()
+    again = make(tmp_path / "once.ts", moving(10, 36, 60), "mp2").read_bytes() * 2
+    (tmp_path / "twice.ts").write_bytes(again)
+    for source in (
+        tmp_path / "twice.ts",
+        make(tmp_path / "b_frames.avi", moving(20, 36, 60), "mp2"),
+        make(tmp_path / "variable.mp4", moving(20, 36, 60), "mp2", times=times),
+    ):
+        target = tmp_path / f"{source.stem}_out{extension}"
+        derain_files.derain_files(derainer, source, target)
+        info = video.probe(target)
+        assert len(pictures(target)) == 20
+        assert (np.diff([time for time, _ in pictures(target)]) > 0).all()
+        assert packets(source, "audio") == packets(target, "audio")
+        if extension == ".avi":
+            assert info.time_base == 1 / info.rate
+            assert info.rate == pytest.approx(video.probe(source).rate, rel=1e-4)
+
+
+RGB = {"codec": "ffv1", "pixels": "bgr0"}
+BT709 = {"colorspace": 1, "color_primaries": 1, "color_trc": 1, "color_range": 1}
+BT601 = {"colorspace": 5, "color_primaries": 5, "color_trc": 6, "color_range": 2}
+
+
 @pytest.mark.parametrize(
-    "tags",
+    ("made", "colour"),
     [
-        {},
-        {"colorspace": 1, "color_primaries": 1, "color_trc": 1, "color_range": 1},
-        {"colorspace": 5, "color_primaries": 5, "color_trc": 6, "color_range": 2},
+        ({}, {}),
+        (BT709, BT709),
+        (BT601, BT601),
+        (RGB, {"colorspace": 1, "color_range": 1}),
     ],
 )
-def test_colours_and_their_tags_stay(tmp_path, tags):
-    source = make(tmp_path / "in.mp4", moving(5, 36, 60), None, **tags)
+def test_colours_and_their_tags_stay(tmp_path, made, colour):
+    source = make(tmp_path / "in.mkv", moving(5, 36, 60), None, **made)
     info = video.probe(source)
-    for name, value in tags.items():
+    for name, value in colour.items():
         assert info.colour[name] == value
     target = tmp_path / "out.mp4"
     segments = video.Segments({"result": target}, source, info, {})
@@ -197,8 +237,31 @@ def test_what_cannot_be_is_said(tmp_path, derainer):
     (tmp_path / "cut.mp4").write_bytes(source.read_bytes()[:2000])
     with pytest.raises(UserError, match=r"cut.mp4"):
         derain_files.derain_files(derainer, tmp_path / "cut.mp4", tmp_path / "o.mp4")
-    with pytest.raises(UserError, match=r"\.webm cannot hold the audio.*\.mkv"):
-        derain_files.derain_files(derainer, source, tmp_path / "o.webm")
     with pytest.raises(UserError, match="ends in"):
         derain_files.derain_files(derainer, source, tmp_path / "o.wmv")
+    parts = [
+        make(tmp_path / "part.ts", moving(20, *size)).read_bytes()
+        for size in ((36, 60), (64, 96))
+    ]
+    (tmp_path / "grows.ts").write_bytes(b"".join(parts))
+    with pytest.raises(UserError, match=r"frame 20, from 60 x 36 to 96 x 64"):
+        derain_files.derain_files(derainer, tmp_path / "grows.ts", tmp_path / "o.mkv")
     assert not list(tmp_path.glob("o.*"))
+
+
+def test_what_the_output_cannot_hold_is_said_and_left_out(tmp_path, derainer, caplog):
+    deep = make(tmp_path / "deep.mkv", moving(2, 36, 60), pixels="yuv420p10le")
+    source = make(tmp_path / "in.mov", moving(2, 36, 60), "pcm_s16le")
+    unknown = tmp_path / "unknown.mov"
+    unknown.write_bytes(source.read_bytes().replace(b"sowt", b"apac"))
+    for path, target, warnings in (
+        (deep, "o.webm", ["8 bits.*10", r"audio \(aac\).*webm.*\.mkv would keep it"]),
+        (source, "o.avi", []),
+        (unknown, "o.mov", [r"audio \(unknown\) of .*unknown\.mov.*\.mov cannot hold"]),
+    ):
+        caplog.clear()
+        derain_files.derain_files(derainer, path, tmp_path / target)
+        for message, pattern in zip(caplog.messages, warnings, strict=True):
+            assert re.search(pattern, message)
+        with av.open(str(tmp_path / target)) as container:
+            assert len(container.streams.audio) == (not warnings)
