@@ -41,8 +41,9 @@ def get_config() -> ConfigDict:
     # is no veil either.
     config.data.hazy = 0.0
     config.data.haze = (0.4, 1.0)
-    # Pictures that cannot be decoded: raise (the run ends) | skip (each is named once,
-    # and the one after it taken in its place).
+    # Pictures to train on that cannot be decoded: raise (the run ends) | skip (each is
+    # named once, and the one after it taken in its place). A held-out one ends the run,
+    # and so does a pair that its header shows to be bad: --mode=check names those.
     config.data.on_error = "raise"
     config.data.cache_gib = 2.0  # of decoded pictures to keep in memory
     config.data.mask = ConfigDict()  # of real pairs; see raindrop.data.masks

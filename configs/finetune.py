@@ -25,6 +25,7 @@ def get_config() -> ConfigDict:
     config.loss.adversarial = 0.0
     config.optimizer.learning_rate = 2e-5
     config.optimizer.warmup_steps = 200
+    config.training.weights = "WEIGHTS"  # to be given: none ends the run with a line
     config.training.num_steps = 5_000
     config.training.evaluate_every = 500
     config.training.checkpoint_every = 500

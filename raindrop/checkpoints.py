@@ -27,13 +27,14 @@ from ml_collections import ConfigDict
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
 from raindrop import config_check
-from raindrop.errors import UserError
+from raindrop.errors import UserError, first_line
 from raindrop.train_state import GANState
-from raindrop.weights import LoadedGenerator, load
+from raindrop.weights import HOW_TO_COMPUTE, LoadedGenerator
 
 _LOG = logging.getLogger(__name__)
 FOLDER = "checkpoints"
 _NO_PSNR = -1.0
+_NOT_THE_NETWORK = tuple(f".{name}" for name in HOW_TO_COMPUTE)
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
@@ -78,7 +79,11 @@ class Saved:
         lines = [f"{name}={values}" for name, values in found.items()]
         # The discriminator's first dense layer has a row for each position.
         networks = ("model.", "data.crop_size")
-        other = [line for line in lines if line.startswith(networks)]
+        other = [
+            f"{name}={values}"
+            for name, values in found.items()
+            if name.startswith(networks) and not name.endswith(_NOT_THE_NETWORK)
+        ]
         if other:
             raise UserError(
                 f"{self.where} is of another network ({'; '.join(other)}); "
@@ -195,7 +200,7 @@ class Checkpoints:
                 shutil.rmtree(half, ignore_errors=True)
             # TensorStore's words fill a screen.
             full = os.strerror(errno.ENOSPC)
-            why = full if full in str(error) else _line(error)
+            why = full if full in str(error) else first_line(error)
             last = steps(self._folder.parent)
             whole = f"step {last[-1]} is whole" if last else "there is none before it"
             raise UserError(
@@ -242,7 +247,9 @@ def read_meta(workdir: str | Path, step: int) -> dict[str, Any]:
         if psnr != (_NO_PSNR if meta["psnr"] is None else meta["psnr"]):
             raise ValueError("the PSNR beside it is another")
     except (ValueError, OSError, KeyError, TypeError) as error:
-        raise DamagedCheckpointError(f"{where} is damaged: {_line(error)}") from None
+        raise DamagedCheckpointError(
+            f"{where} is damaged: {first_line(error)}"
+        ) from None
     return meta
 
 
@@ -311,7 +318,12 @@ def load_generator(path: str | Path) -> LoadedGenerator:
     Raises:
       UserError: nothing there, damaged, or no generator.
     """
-    return _load_from_run(path) if is_run(path) else load.load(path)
+    if is_run(path):
+        return _load_from_run(path)
+    # A run's own need none of the libraries that other people's files do.
+    from raindrop.weights import load
+
+    return load.load(path)
 
 
 def _load_from_run(path: str | Path) -> LoadedGenerator:
@@ -357,6 +369,7 @@ def _load_step(workdir: Path, step: int) -> LoadedGenerator:
         fields=meta["config"]["model"]["generator"],
         params=restored["ema"],
         source=f"step {step} of {workdir.name}",
+        sha256=meta["digests"]["ema"],
     )
 
 
@@ -380,7 +393,9 @@ def _read_arrays(where: Path, part: str | None = None) -> dict[str, Any]:
                 ),
             )
     except Exception as error:  # damaged files make Orbax raise nearly anything
-        raise DamagedCheckpointError(f"{where} is damaged: {_line(error)}") from None
+        raise DamagedCheckpointError(
+            f"{where} is damaged: {first_line(error)}"
+        ) from None
 
 
 def _alone() -> ocp.options.MultiprocessingOptions:
@@ -400,10 +415,6 @@ def _digest_of_meta(meta: Mapping[str, Any]) -> str:
 
 def _psnr(metrics: Mapping[str, float]) -> float:
     return metrics["psnr"]
-
-
-def _line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
 
 
 def _check_digests(tree: Mapping[str, Any], digests: Any, where: Path) -> None:

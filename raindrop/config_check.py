@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from raindrop import metrics
+from raindrop.data import rendering
 from raindrop.errors import UserError
 from raindrop.losses import Objective
 from raindrop.models.attention import AttentiveRecurrentNetwork
@@ -46,6 +46,9 @@ def values(config: Any) -> None:
     Raises:
       UserError: one does not, and what it may be.
     """
+    # With OpenCV and scikit-image, which comparing configs does without.
+    from raindrop import metrics
+
     data, training, optimizer = config.data, config.training, config.optimizer
     if data.crop_size < 4 or data.crop_size % 4:
         fitting = max(4, round(data.crop_size / 4) * 4)
@@ -77,23 +80,38 @@ def values(config: Any) -> None:
             "data.haze must be two numbers from 0 to 1, smallest first, "
             f"not {data.haze}"
         )
-    if len(data.blur) != 2 or not 0 < data.blur[0] <= data.blur[1] < math.inf:
-        raise UserError(
-            f"data.blur must be two numbers above 0, smallest first, not {data.blur}"
-        )
+    for name in ("scale", "blur"):
+        if len(data[name]) != 2 or not 0 < data[name][0] <= data[name][1] < math.inf:
+            raise UserError(
+                f"data.{name} must be two numbers above 0, smallest first, "
+                f"not {data[name]}"
+            )
     for name, value, choices in (
         ("eval.protocol", config.eval.protocol, metrics.PROTOCOLS),
         ("data.on_error", data.on_error, ("raise", "skip")),
         ("optimizer.name", optimizer.name, ("adam", "muon")),
+        ("optimizer.schedule", optimizer.schedule, ("constant", "cosine", "linear")),
     ):
         if value not in choices:
             raise UserError(
                 f"{name} must be one of {', '.join(choices)}, not {value!r}"
             )
     try:
-        Objective(**config.loss)
+        objective = Objective(**config.loss)
+        rendering.Settings(**data.rendering)
     except ValueError as error:
         raise UserError(str(error)) from None
+    if len(objective.multiscale) != 3:
+        raise UserError(
+            "loss.multiscale must be three numbers, for 1/4, 1/2 and full size, not "
+            f"{objective.multiscale}"
+        )
+    steps = config.model.generator.attention.get("steps", 4)
+    if not steps and objective.adversarial > 0 and objective.map_target == "attention":
+        raise UserError(
+            "model.generator.attention.steps is 0, so that there is no map to be the "
+            "discriminator's target; set loss.map_target=mask"
+        )
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, str]:

@@ -1,15 +1,13 @@
-"""The training loop, in reading order: networks, state, step, data, loop."""
+"""The training loop: data, networks, state and step come together here."""
 
 import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
@@ -17,113 +15,23 @@ from raindrop import (
     checkpoints,
     config_check,
     evaluate,
+    files,
     image_io,
     processes,
-    train_state,
     writers,
 )
 from raindrop.data.pairs import Pair
 from raindrop.derain import Derainer
-from raindrop.divergence import Watch
+from raindrop.divergence import DivergedError, Watch
 from raindrop.errors import UserError
-from raindrop.losses import Objective
-from raindrop.models import generator
-from raindrop.models.discriminator import Discriminator
 from raindrop.run_lock import RunLock
 from raindrop.stop import Agreement, StopSignals
+from raindrop.train_setup import Step, make_networks, make_state, make_step, replicate
 from raindrop.train_state import GANState
-from raindrop.train_step import Batch, Metrics, Networks, train_step
-from raindrop.weights import LoadedGenerator, vgg16
+from raindrop.train_step import Batch, Metrics
+from raindrop.weights import LoadedGenerator
 
 _LOG = logging.getLogger(__name__)
-Step = Callable[[GANState, Any, Batch], tuple[GANState, Metrics]]
-_AXIS = "devices"
-_PRECISIONS = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
-
-
-def make_networks(config: Any) -> tuple[Networks, Any, str]:
-    """The networks of a config.
-
-    Returns:
-      The networks, VGG's parameters (None without a perceptual loss), and where those
-      came from.
-
-    Raises:
-      UserError: a precision that does not exist, or VGG weights that are not there.
-    """
-    if config.training.precision not in _PRECISIONS:
-        raise UserError(
-            f"training.precision must be one of {', '.join(_PRECISIONS)}, "
-            f"not {config.training.precision!r}"
-        )
-    dtype = _PRECISIONS[config.training.precision]
-    vgg = None
-    if config.loss.perceptual > 0:
-        vgg = vgg16.load(
-            config.vgg.weights, config.vgg.layers, config.training.seed, dtype
-        )
-    networks = Networks(
-        generator=generator.from_fields(
-            config.model.generator.to_dict(), dtype, config.model.fast_gradients
-        ),
-        discriminator=Discriminator(
-            **config.model.discriminator,
-            dtype=dtype,
-            fast_gradients=config.model.fast_gradients,
-        ),
-        vgg=vgg.module.clone(fast_gradients=config.model.fast_gradients)
-        if vgg
-        else None,
-    )
-    return networks, vgg.params if vgg else None, vgg.source if vgg else "none"
-
-
-def make_state(
-    config: Any, networks: Networks, generator_params: Any | None = None
-) -> tuple[GANState, dict[str, Any]]:
-    """A fresh state, its generator from the given parameters if any; the schedules."""
-    optimizers, schedules = train_state.make_optimizers(
-        config.optimizer, config.training.num_steps
-    )
-    # XLA's own generator: the default one takes seconds to compile for this many draws.
-    state = train_state.create(
-        jax.random.key(config.training.seed, impl="rbg"),
-        networks.generator,
-        networks.discriminator,
-        optimizers,
-        config.data.crop_size,
-        generator_params,
-    )
-    return state, schedules
-
-
-def make_step(config: Any, networks: Networks, schedules: Any) -> Step:
-    """The pmapped step.
-
-    State and VGG go in and come out without a leading axis, the same on all devices;
-    the batch has one. Gradients and metrics are averaged inside, over the same axis.
-    """
-    step = partial(
-        train_step,
-        networks=networks,
-        objective=Objective(**config.loss),
-        schedules=schedules,
-        ema_decay=config.training.ema_decay,
-        axis_name=_AXIS,
-    )
-    return jax.pmap(
-        step, _AXIS, in_axes=(None, None, 0), out_axes=(None, None), donate_argnums=0
-    )
-
-
-def replicate(tree: Any) -> Any:
-    """A copy on every local device, placed as the pmapped step leaves its state.
-
-    Placed otherwise, the step would compile twice.
-    """
-    mesh = jax.sharding.Mesh(jax.local_devices(), (_AXIS,))
-    sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
-    return jax.device_put(tree, sharding)
 
 
 def train_loop(
@@ -138,7 +46,7 @@ def train_loop(
 
     Args:
       state: to go on from; donated.
-      step: of `make_step`.
+      step: of `train_setup.make_step`.
       vgg_params: for the step.
       batches: device batches, the first one for the state's step.
       num_steps: to end at.
@@ -164,7 +72,7 @@ def train_and_evaluate(config: Any, workdir: str | Path) -> GANState:
     comes to that.
 
     Raises:
-      UserError: see `config_check.values`, `RunLock`, `make_networks`,
+      UserError: see `config_check.values`, `RunLock`, `train_setup.make_networks`,
         `pipeline.batches`, `checkpoints.read_newest` and `Watch`; a device without
         memory left, or another process that has died.
     """
@@ -201,16 +109,24 @@ def _train(config: Any, workdir: Path, first_step: int) -> GANState:
     training = config.training
     # What can go wrong cheaply comes first, before anything is compiled or written.
     start, saved = None, None
-    if training.weights:
-        loaded = checkpoints.load_generator(training.weights)
-        # The network that fits the weights comes with them.
-        config.model.generator = ConfigDict(loaded.fields)
-        start = loaded.params
-        _LOG.info("the generator starts from %s", loaded.source)
     if first_step:
         saved = checkpoints.read(workdir, first_step)
+        if training.weights:
+            # The network came with them, and they need not be there any more.
+            fields = saved.meta["config"]["model"]["generator"]
+            config.model.generator = ConfigDict(fields)
         saved.check_config(config)
         _LOG.info("going on from step %d in %s", first_step, workdir)
+    elif training.weights:
+        try:
+            loaded = checkpoints.load_generator(training.weights)
+        except UserError as error:
+            raise UserError(f"training.weights: {error}") from None
+        # The network that fits the weights comes with them.
+        config.model.generator = ConfigDict(loaded.fields)
+        config_check.values(config)
+        start = loaded.params
+        _LOG.info("the generator starts from %s", loaded.source)
     batches = pipeline.batches(config, first_step)
     networks, vgg_params, vgg_source = make_networks(config)
     state, schedules = make_state(config, networks, start)
@@ -255,6 +171,9 @@ def _train(config: Any, workdir: Path, first_step: int) -> GANState:
                     notes = {"vgg": vgg_source}
                     output.checkpoints.save(state, config, psnr, notes)
                 except FloatingPointError as error:
+                    if jax.process_count() > 1:
+                        # The batch is in all of them, and only this one is here.
+                        raise DivergedError(str(error)) from None
                     raise watch.report(str(error)) from None
             if stopping:
                 progress.say(
@@ -282,9 +201,8 @@ class _Output:
         if first_step:
             checkpoints.set_damaged_aside(workdir, first_step)
         self.checkpoints = checkpoints.Checkpoints(workdir)
-        aside = workdir / ".config.json.part"
-        aside.write_text(config.to_json_best_effort(indent=2))
-        aside.replace(workdir / "config.json")
+        with files.aside(workdir / "config.json") as part:
+            part.write_text(config.to_json_best_effort(indent=2))
         self.writer = writers.Several(
             writers.JsonLines(workdir / "metrics.jsonl", first_step),
             writers.TensorBoard(workdir),
@@ -360,7 +278,7 @@ class _Pace:
             text += f"about {writers.duration(left)}"
             if jax.default_backend() == "cpu" and left > 3600:
                 text += (
-                    "; that is for a GPU. On this CPU, configs/quickstart.py shows the "
-                    "whole pipeline in minutes"
+                    "; on a CPU, configs/quickstart.py shows the whole pipeline in "
+                    "minutes"
                 )
             self._progress.say(text)

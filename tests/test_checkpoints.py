@@ -9,7 +9,7 @@ import pytest
 import tiny
 from flax.training.train_state import TrainState
 
-from raindrop import checkpoints, train
+from raindrop import checkpoints, image_io, train
 from raindrop.checkpoints import DamagedCheckpointError
 from raindrop.errors import UserError
 from raindrop.train_state import GANState
@@ -150,11 +150,14 @@ def test_a_damaged_best_is_told(damaged, caplog):
     assert "1 is damaged" in caplog.text
 
 
-def test_other_networks_are_told_by_their_fields(run):
+def test_other_networks_are_told_by_their_fields(run, caplog):
     saved = checkpoints.read_newest(run)
     config = tiny.get_config()
     config.training.num_steps += 1
+    config.model.generator.attention.remat = True  # the same network
+    config.model.fast_gradients = False
     saved.check_config(config)
+    assert "attention.remat=True, was False" in caplog.text
     config.model.generator.attention.channels = 5
     config.model.generator.signed = True  # no shape tells it
     with pytest.raises(UserError) as error:
@@ -162,8 +165,38 @@ def test_other_networks_are_told_by_their_fields(run):
     assert "model.generator.attention.channels=5, was 4" in str(error.value)
     assert "model.generator.signed=True, was False" in str(error.value)
     assert "num_steps" not in str(error.value)
+    assert "remat" not in str(error.value)
     with pytest.raises(UserError, match="other networks"):
         saved.into(make_state(0, size=41))
+
+
+def test_runs_of_one_name_are_told_apart(run, tmp_path):
+    other = tmp_path / run.name
+    with checkpoints.Checkpoints(other) as saved:
+        saved.save(make_state(1, size=41), tiny.get_config(), None)
+    loaded, again, others = map(checkpoints.load_generator, (run, run, other))
+    assert loaded.source == others.source
+    assert loaded.sha256 == again.sha256 != others.sha256
+
+
+def test_a_run_goes_on_without_the_weights_it_started_from(tmp_path):
+    """The network that came with them is in its checkpoints."""
+    for name in ("a", "b"):
+        for side in ("data", "gt"):
+            picture = np.zeros((16, 16, 3), np.uint8)
+            image_io.write_image(tmp_path / side / f"{name}.png", picture)
+    config = tiny.get_config()
+    config.data.name, config.data.dir = "pairs", str(tmp_path)
+    config.loss.perceptual = 0.0
+    config.training.weights = str(tmp_path / "moved.safetensors")
+    networks, *_ = train.make_networks(config)
+    state, _ = train.make_state(config, networks)
+    step = np.int32(config.training.num_steps)
+    state = state.replace(generator=state.generator.replace(step=step))
+    with checkpoints.Checkpoints(tmp_path) as saved:
+        saved.save(state, config, None)
+    config.model.generator.attention.channels += 1
+    assert_equal(train.train_and_evaluate(config, tmp_path), state)
 
 
 def test_eight_devices_and_one(tmp_path):

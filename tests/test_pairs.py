@@ -8,7 +8,7 @@ import tiny
 from PIL import Image
 
 from raindrop import image_io
-from raindrop.data import augmentation, masks, pairs, pipeline, rendering
+from raindrop.data import augmentation, masks, pairs, pipeline, rendering, sources
 from raindrop.errors import UserError
 
 
@@ -150,6 +150,29 @@ def test_folders_that_cannot_be_used(tmp_path):
     write(tmp_path, "data/b_rain.jpg", "gt/c.png")
     with pytest.raises(UserError, match="both go by the name 'b'"):
         pairs.load(tmp_path)
+
+
+def test_one_pair_cannot_be_trained_on_and_held_out(tmp_path):
+    write(tmp_path)
+    config = tiny.get_config()
+    config.data.name, config.data.dir = "pairs", str(tmp_path)
+    with pytest.raises(UserError, match=r"eval\.num_images=0"):
+        pipeline.batches(config, 0)
+
+
+def test_a_run_is_never_evaluated_on_what_it_trains_on(tmp_path):
+    """Unless all pairs are asked for by a folder of their own."""
+    for i in range(12):
+        write(tmp_path, f"data/{i}.png", f"gt/{i}.png")
+    config = tiny.get_config()
+    config.data.name, config.data.dir = "pairs", str(tmp_path)
+    (away,) = pipeline.validation_pairs(config)
+    assert away.name not in sources.training(config, "pairs", 0).names
+    config.eval.name = "pairs"
+    assert [pair.name for pair in pipeline.validation_pairs(config)] == [away.name]
+    assert len(list(pipeline.evaluation_pairs(config))) == 12
+    config.eval.dir = str(tmp_path)
+    assert len(list(pipeline.validation_pairs(config))) == 12
 
 
 def test_damage_below_the_header_is_told_in_a_line(tmp_path):

@@ -165,8 +165,17 @@ def make_finisher(config: Any) -> Callable[..., dict[str, jax.Array]]:
     return jax.pmap(jax.vmap(finish_one))
 
 
-def batches(config: Any, first_step: int) -> Iterator[dict[str, jax.Array]]:
+def batches(
+    config: Any,
+    first_step: int,
+    source: Iterator[dict[str, np.ndarray]] | None = None,
+) -> Iterator[dict[str, jax.Array]]:
     """Device batches for ever, from `first_step` on, of this process's share.
+
+    Args:
+      config: the whole config.
+      first_step: of the run.
+      source: of the crops from that step on; `crops`, by default.
 
     Yields:
       'rainy' and 'clean' [devices, b, H, W, 3], RGB in [0, 1], 'mask' [..., 1].
@@ -186,7 +195,8 @@ def batches(config: Any, first_step: int) -> Iterator[dict[str, jax.Array]]:
             f"not {config.data.mask.rule!r}"
         )
     finish = make_finisher(config)
-    source = crops(config, first_step, jax.process_index(), jax.process_count())
+    if source is None:
+        source = crops(config, first_step, jax.process_index(), jax.process_count())
     # Outside a generator, so that bad data is told at the call, not at the first batch.
     return (
         finish(batch["index"].astype(np.uint32), batch["images"], batch["rendered"])
@@ -197,15 +207,25 @@ def batches(config: Any, first_step: int) -> Iterator[dict[str, jax.Array]]:
 def validation_pairs(config: Any) -> Iterator[Pair]:
     """The pairs that a training run is evaluated on, whole and never resized.
 
-    Where `eval.name` says so, those of `evaluation_pairs`. Else pictures held out of
-    the (first) source, so that no checkpoint is chosen on a test set.
+    Where `eval.name` names others than those trained on, those of `evaluation_pairs`.
+    Else pictures held out of the source it names, or of the (first) source, so that no
+    checkpoint is chosen on a test set.
     """
-    if config.eval.name:
+    name = config.eval.name
+    if name and not _is_trained_on(name, config):
         return evaluation_pairs(config)
-    name = max(sources.weights(config.data).items(), key=lambda item: item[1])[0]
+    shares = sources.weights(config.data)
+    name = name or max(shares, key=shares.get)
     if name == "rendered":
         return _rendered_pairs(config)
     return iter(sources.held_out(config, name))
+
+
+def _is_trained_on(name: str, config: Any) -> bool:
+    """Whether what `evaluation_pairs` finds by `name` are the pairs of the training."""
+    elsewhere = config.eval.dir or config.eval.rainy
+    other_split = name == "raindrop" and config.eval.split != "train"
+    return name in sources.weights(config.data) and not elsewhere and not other_split
 
 
 def evaluation_pairs(config: Any) -> Iterator[Pair]:

@@ -145,15 +145,19 @@ class Settings:
     def __post_init__(self) -> None:
         kinds = ("cell", "radius", "presence", "density", "least_defocus")
         if len({len(getattr(self, name)) for name in kinds}) > 1:
-            raise ValueError(f"{', '.join(kinds)} differ in length")
+            raise ValueError(f"data.rendering: {', '.join(kinds)} differ in length")
         for cell, (_, high) in zip(self.cell, self.radius, strict=True):
             reach = high * self.closeness[1] * self.support * self.elongation[1]
             if reach + 2 * self.irregularity[1] * cell > cell:
                 raise ValueError(
-                    f"drops of radius {high} reach beyond their cell of {cell} pixels"
+                    f"data.rendering: drops of radius {high} reach beyond their cell "
+                    f"of {cell} pixels"
                 )
         if self.mask_rule not in ("geometry", "difference"):
-            raise ValueError(f"mask_rule {self.mask_rule!r}: geometry or difference")
+            raise ValueError(
+                "data.rendering.mask_rule must be geometry or difference, "
+                f"not {self.mask_rule!r}"
+            )
 
 
 def _smooth_noise(

@@ -124,6 +124,11 @@ def training(config: Any, name: str, cache_bytes: int) -> Source:
     pair_set = open_pairs(name, data, "train")
     away = set(photographs.hold_out(pair_set.names, config.eval.num_images))
     pair_set = pair_set.subset(i for i in range(len(pair_set)) if i not in away)
+    if not pair_set:
+        raise UserError(
+            "there is one pair, and it is held out for evaluation; give more of them, "
+            "or set eval.num_images=0 to train on it"
+        )
     if name == "pairs":
         files = pair_set.files
         pair_set = pair_set.subset(photographs.at_least(files, data.crop_size, skip))

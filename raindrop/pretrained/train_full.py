@@ -7,210 +7,205 @@ the last one ended:
         --minutes=9
 
 It wants jax, flax, optax, orbax-checkpoint, ml-collections and Pillow, no more. The
-recipe is `configs/full.py`; networks, losses, step, crops and renderer are those of
-`main.py`. What differs is that no tf.data feeds it, and that a piece ends by the clock.
-Ends by writing `generator.npz`, the moving average, into the work directory;
+recipe is `configs/full.py`; photographs (those held out for evaluation are left out),
+augmentation, renderer, losses, step and checkpoints are those of `main.py`, which can
+evaluate the run, or go on with it. What differs:
+
+- a piece ends by the clock, and is saved at its end alone; it evaluates nothing;
+- crops are drawn with replacement, by NumPy: a photograph may come twice before another
+  has come once, and no crop is the one that `main.py` draws at that step;
+- all photographs are decoded at the start and kept in memory;
+- VGG's weights are random unless `--vgg` names a file (.npz, torchvision's .pth; .h5
+  where there is h5py): nothing is fetched.
 
     python -m raindrop.pretrained.train_full --workdir=runs/full \
         --export=full.safetensors
 
-makes the float16 file of it that `--weights` takes (on a machine with raindrop's other
-dependencies).
+writes the moving average as the float16 file that `--weights` takes; for that it wants
+safetensors too.
 """
 
 import argparse
+import itertools
 import json
+import logging
+import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-import orbax.checkpoint as ocp
-from flax import traverse_util
-from PIL import Image
+from ml_collections import ConfigDict
 
 from configs import full
-from raindrop import compilation_cache, train_state
-from raindrop.data import augmentation, rendering
-from raindrop.losses import Objective
-from raindrop.models import generator
-from raindrop.models.discriminator import Discriminator
-from raindrop.models.vgg import VGG16
-from raindrop.train_step import Networks, train_step
+from raindrop import checkpoints, compilation_cache, config_check
+from raindrop.data import augmentation, pipeline, sources
+from raindrop.divergence import Watch
+from raindrop.errors import UserError
+from raindrop.run_lock import RunLock
+from raindrop.train_setup import make_networks, make_state, make_step, replicate
 
 
-def make_networks(config: Any) -> Networks:
-    """Generator, discriminator and VGG of a config."""
-    dtype = jnp.dtype(config.training.precision)
-    return Networks(
-        generator.from_fields(config.model.generator.to_dict(), dtype),
-        Discriminator(**config.model.discriminator, dtype=dtype),
-        VGG16(layers=tuple(config.vgg.layers), dtype=dtype),
-    )
+def crops(config: Any, first_step: int) -> Iterator[dict[str, np.ndarray]]:
+    """As `pipeline.crops`, of photographs alone; those of a step depend on it alone.
 
+    Raises:
+      UserError: no photograph that can be used, or a damaged one.
+    """
+    source = sources.training(config, "rendered", cache_bytes=0)
+    # Before anything is compiled, and so that no step waits for a file.
+    photographs = [source(i) for i in range(len(source))]
+    size = config.training.batch_size
 
-def read_photographs(folder: Path, size: int) -> list[np.ndarray]:
-    """All photographs that hold a crop of `size`, uint8 RGB."""
-    photographs = []
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in (".jpg", ".jpeg", ".png"):
-            picture = np.asarray(Image.open(path).convert("RGB"))
-            if min(picture.shape[:2]) >= size:
-                photographs.append(picture)
-    if not photographs:
-        raise SystemExit(f"{folder} holds no photograph of {size} x {size} or more")
-    return photographs
-
-
-def crops_of(photographs: list[np.ndarray], step: int, config: Any) -> np.ndarray:
-    """The crops of a step, uint8 [B, size, size, 3]; they depend on the step alone."""
-    rng = np.random.default_rng([config.training.seed, step])
-    batch_size = config.training.batch_size
-    draws = rng.random((batch_size, augmentation.NUM_DRAWS))
-    chosen = rng.integers(len(photographs), size=batch_size)
-    return np.stack(
-        [
+    def batch(step: int) -> dict[str, np.ndarray]:
+        rng = np.random.default_rng([config.training.seed, step])
+        draws = rng.random((size, augmentation.NUM_DRAWS))
+        chosen = rng.integers(len(photographs), size=size)
+        images = [
             augmentation.augment(photographs[which], u, config.data, scene=True)
             for which, u in zip(chosen, draws, strict=True)
         ]
-    )
+        return {
+            "images": np.stack(images),
+            "rendered": np.ones(size, bool),
+            "index": step * size + np.arange(size),
+        }
 
-
-def export(workdir: Path, output: str) -> None:
-    """`generator.npz` as one float16 file."""
-    from raindrop.weights import LoadedGenerator, safetensors_file
-
-    with np.load(workdir / "generator.npz") as file:
-        params = traverse_util.unflatten_dict(dict(file), sep="/")
-    fields = json.loads((workdir / "generator.json").read_text())
-    loaded = LoadedGenerator(fields, params, "raindrop.pretrained.train_full")
-    safetensors_file.write(loaded, output, "float16")
+    return map(batch, itertools.count(first_step))
 
 
 def train(
-    config: Any, photos: Path, workdir: Path, minutes: float, log_every: int = 100
+    config: ConfigDict,
+    workdir: Path,
+    ends: Callable[[int], bool],
+    log_every: int = 100,
 ) -> None:
     """One piece of a run.
 
     Args:
-      config: as `configs/full.py` gives it.
-      photos: the folder of photographs.
+      config: as `configs/full.py` gives it, with `data.photos`.
       workdir: where the run is, or is to be.
-      minutes: after these no step begins.
+      ends: asked before every step, with the number of steps done.
       log_every: steps between two lines.
 
     Raises:
-      SystemExit: no photograph that can be used, or losses that are not finite.
+      UserError: see `crops`, `pipeline.batches`, `make_networks`, `RunLock`,
+        `checkpoints.read_newest` and `Watch`; or a run of another config.
     """
-    deadline = time.monotonic() + 60 * minutes
     compilation_cache.enable()  # for the next piece
-    size, num_steps = config.data.crop_size, config.training.num_steps
-    batch_size = config.training.batch_size
-    photographs = read_photographs(photos, size)
-    networks = make_networks(config)
-    optimizers, schedules = train_state.make_optimizers(config.optimizer, num_steps)
-    state = train_state.create(
-        jax.random.key(config.training.seed, impl="rbg"),
-        networks.generator,
-        networks.discriminator,
-        optimizers,
-        size,
-        None,
-    )
-    vgg = jax.jit(networks.vgg.lazy_init)(
-        jax.random.key(1), jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
-    )["params"]
-    settings = rendering.Settings(**config.data.rendering)
-    objective = Objective(**config.loss)
+    with RunLock(workdir):
+        saved = checkpoints.read_newest(workdir)
+        first = done = saved.step if saved else 0
+        num_steps, batch_size = config.training.num_steps, config.training.batch_size
+        if saved:
+            _check_config(saved, config)
+            print(f"going on from step {done}", flush=True)
+        if done >= num_steps:
+            print(f"{workdir}: all {num_steps} steps are done", flush=True)
+            return
+        batches = pipeline.batches(config, done, crops(config, done))
+        networks, vgg_params, vgg_source = make_networks(config)
+        state, schedules = make_state(config, networks)
+        state = saved.into(state) if saved else state
+        state, vgg_params = replicate((state, vgg_params))
+        step = make_step(config, networks, schedules)
+        watch = Watch(workdir, batch_size)
+        while done < num_steps and not ends(done):
+            batch = next(batches)
+            state, metrics = step(state, vgg_params, batch)
+            done += 1
+            watch.step(done, metrics, batch)
+            if done == first + 1 or done % log_every == 0:
+                values = {k: float(f"{v:.4g}") for k, v in metrics.items()}
+                rate = ""
+                if done == first + 1:
+                    start = time.monotonic()  # what was before was compilation
+                else:
+                    seconds = time.monotonic() - start
+                    images = (done - first - 1) * batch_size
+                    rate = f" {images / seconds:.1f} images/s"
+                print(f"step {done}/{num_steps}{rate} {values}", flush=True)
+        if done == first:
+            print(f"{workdir}: there was no time for a step", flush=True)
+            return
+        watch.settle()
+        checkpoints.set_damaged_aside(workdir, first)
+        with checkpoints.Checkpoints(workdir) as kept:
+            try:
+                kept.save(state, config, None, {"vgg": vgg_source})
+            except FloatingPointError as error:
+                raise watch.report(str(error)) from None
+        print(f"{workdir}: step {done} saved", flush=True)
 
-    def one(state: Any, crops: jax.Array, step: jax.Array) -> Any:
-        keys = jax.vmap(lambda i: jax.random.fold_in(jax.random.key(0), i))(
-            step * batch_size + jnp.arange(batch_size)
+
+def _check_config(saved: checkpoints.Saved, config: ConfigDict) -> None:
+    """Sees that a run goes on as it began: schedule, crops and drops follow from it."""
+    now = json.loads(config.to_json_best_effort())
+    found = config_check.differences(saved.meta["config"], now)
+    found.pop("data.photos", None)  # the folder may lie elsewhere on another machine
+    if found:
+        lines = "; ".join(f"{name}={values}" for name, values in found.items())
+        raise UserError(
+            f"{saved.where} is of another run ({lines}); give the flags that it began "
+            "with, or another --workdir"
         )
-        clean = crops.astype(jnp.float32) / 255
-        rainy, mask = jax.vmap(lambda k, x: rendering.render(k, x, settings))(
-            keys, clean
-        )
-        return train_step(
-            state,
-            vgg,
-            {"rainy": rainy, "clean": clean, "mask": mask},
-            networks=networks,
-            objective=objective,
-            schedules=schedules,
-            ema_decay=config.training.ema_decay,
-        )
-
-    one = jax.jit(one, donate_argnums=0)
-    folder = (workdir / "state").absolute()
-    manager = ocp.CheckpointManager(folder, options=ocp.CheckpointManagerOptions(2))
-    done = manager.latest_step() or 0
-    if done:
-        args = ocp.args.StandardRestore(_arrays(state))
-        state = _merged(state, manager.restore(done, args=args))
-        print(f"going on from step {done}", flush=True)
-    if done >= num_steps:
-        print(f"{workdir}: all {num_steps} steps are done", flush=True)
-        return
-    start, first = time.monotonic(), done
-    while done < num_steps and time.monotonic() < deadline:
-        crops = crops_of(photographs, done, config)
-        state, metrics = one(state, crops, np.uint32(done))
-        done += 1
-        if done == first + 1 or done % log_every == 0:
-            values = {k: round(float(v), 5) for k, v in metrics.items()}
-            if not all(np.isfinite(list(values.values()))):
-                raise SystemExit(f"step {done} is not finite: {values}; nothing saved")
-            rate = (done - first) * batch_size / (time.monotonic() - start)
-            print(f"step {done}/{num_steps} {rate:.1f} images/s {values}", flush=True)
-    manager.save(done, args=ocp.args.StandardSave(_arrays(state)))
-    manager.wait_until_finished()
-    flat = traverse_util.flatten_dict(jax.device_get(state.ema), sep="/")
-    aside = workdir / "generator.part.npz"
-    np.savez(aside, **flat)
-    aside.replace(workdir / "generator.npz")
-    fields = json.dumps(config.model.generator.to_dict())
-    (workdir / "generator.json").write_text(fields)
-    print(f"{workdir}: step {done} saved", flush=True)
 
 
-def _arrays(state: Any) -> list[Any]:
-    return jax.tree.leaves(state)
+def export(workdir: Path, output: str) -> None:
+    """The moving average of the newest step as one float16 file.
 
+    Raises:
+      UserError: there is none, or a place that cannot be written.
+    """
+    from raindrop.weights import safetensors_file
 
-def _merged(state: Any, leaves: list[Any]) -> Any:
-    return jax.tree.unflatten(jax.tree.structure(state), leaves)
+    loaded = checkpoints.load_generator(workdir)
+    safetensors_file.write(loaded, output, "float16")
 
 
 def main() -> None:
     """Reads the flags."""
+    begin = time.monotonic()
+    config = full.get_config()
+    training, data = config.training, config.data
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--photos", type=Path)
+    parser.add_argument("--photos", help="folder of photographs; train on them")
     parser.add_argument("--workdir", type=Path, required=True)
-    parser.add_argument("--export", help="write this .safetensors and train nothing")
-    parser.add_argument("--minutes", type=float, default=9)
-    parser.add_argument("--steps", type=int, help="of the whole run")
-    parser.add_argument("--batch", type=int)
-    parser.add_argument("--crop_size", type=int)
+    parser.add_argument("--export", help="write this .safetensors, at the end")
+    parser.add_argument(
+        "--minutes", type=float, default=9, help="after these no step begins"
+    )
+    parser.add_argument(
+        "--steps", type=int, default=training.num_steps, help="of the whole run"
+    )
+    parser.add_argument("--batch", type=int, default=training.batch_size)
+    parser.add_argument("--crop_size", type=int, default=data.crop_size)
+    parser.add_argument("--vgg", default="random", help="see config.vgg.weights")
     parser.add_argument("--log_every", type=int, default=100)
     options = parser.parse_args()
-    if options.export:
-        export(options.workdir, options.export)
-    elif options.photos is None:
-        parser.error("--photos is needed to train")
-    else:
-        config = full.get_config()
-        if options.steps:
-            config.training.num_steps = options.steps
-        if options.batch:
-            config.training.batch_size = options.batch
-        if options.crop_size:
-            config.data.crop_size = options.crop_size
-        options.workdir.mkdir(parents=True, exist_ok=True)
-        photos, workdir = options.photos, options.workdir
-        train(config, photos, workdir, options.minutes, options.log_every)
+    logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax, on files of its own
+    if not options.photos and not options.export:
+        parser.error("give --photos to train, or --export")
+    if options.crop_size < 4 or options.crop_size % 4:
+        parser.error("--crop_size must be a multiple of four")
+    if min(options.steps, options.batch, options.log_every) < 1:
+        parser.error("--steps, --batch and --log_every must be at least 1")
+    training.num_steps, training.batch_size = options.steps, options.batch
+    data.crop_size, config.vgg.weights = options.crop_size, options.vgg
+
+    def ends(_: int) -> bool:
+        return time.monotonic() > begin + 60 * options.minutes
+
+    try:
+        if options.photos:
+            data.photos = options.photos
+            train(config, options.workdir, ends, options.log_every)
+        if options.export:
+            export(options.workdir, options.export)
+    except UserError as error:
+        print(f"train_full: {error}", file=sys.stderr)
+        sys.exit(2)
 
 
 if __name__ == "__main__":

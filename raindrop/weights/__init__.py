@@ -7,6 +7,8 @@ from typing import Any
 
 # What comes with raindrop; README.md beside it says what it was trained on and gives.
 PRETRAINED = Path(__file__).parents[1] / "pretrained" / "lite.safetensors"
+# Fields of a network that say how to compute it, and nothing about what it is.
+HOW_TO_COMPUTE = ("dtype", "fast_gradients", "unroll", "remat")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,7 +19,8 @@ class LoadedGenerator:
       fields: for `models.generator.from_fields`.
       params: the tree of parameters, float32.
       source: where they came from, for people.
-      sha256: of the file that they came from, where there is one.
+      sha256: of the file, or of the run's arrays, that they came from; tells weights
+        of one `source` apart.
     """
 
     fields: Mapping[str, Any]

@@ -16,11 +16,11 @@ from flax import traverse_util
 from raindrop import files
 from raindrop.errors import UserError
 from raindrop.models import generator
-from raindrop.weights import LoadedGenerator, layout
+from raindrop.weights import HOW_TO_COMPUTE, LoadedGenerator, layout
 
 _FORMAT = "raindrop-generator"
 # Fields that say how to compute, not what; and those that Flax adds.
-_NOT_THE_NETWORK = ("dtype", "fast_gradients", "unroll", "remat", "parent", "name")
+_NOT_THE_NETWORK = (*HOW_TO_COMPUTE, "parent", "name")
 
 
 def write(loaded: LoadedGenerator, path: str | os.PathLike, dtype: str) -> None:

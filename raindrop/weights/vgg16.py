@@ -114,11 +114,11 @@ def _imagenet(layers: tuple[str, ...], dtype: Dtype) -> VGGWeights:
 
 def _fetch(path: Path) -> Path:
     """Where Keras put the file: `path`, or a temporary folder if that is read-only."""
-    import keras
-
     timeout = socket.getdefaulttimeout()
     socket.setdefaulttimeout(_TIMEOUT)
     try:
+        import keras
+
         return Path(
             keras.utils.get_file(
                 _FILE,
