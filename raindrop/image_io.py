@@ -339,10 +339,12 @@ def _metadata(image: Image.Image) -> dict[str, Any]:
     except _DECODING_ERRORS:
         _LOG.warning("a picture's EXIF data are damaged and are not kept")
         exif = Image.Exif()
+    dpi = image.info.get("dpi")
     return {
         "icc_profile": image.info.get("icc_profile"),
         "exif": exif,
-        "dpi": image.info.get("dpi"),
+        # Headers may claim anything.
+        "dpi": dpi if dpi and all(0 < d < 1e5 for d in dpi) else None,
     }
 
 

@@ -1,19 +1,13 @@
 """Video in and out, in segments, so that an interrupted video goes on where it was.
 
 Frames are RGB [H, W, 3], upright, uint8, or uint16 where the file has more than eight
-bits. Finished segments wait in a hidden folder beside the target; at the end their
-packets, and the sound and subtitles of the source, are copied into the target without
-encoding anything again.
+bits. Finished segments wait in a hidden folder beside the target; at the end
+`containers.join` makes the target of them without encoding anything again.
 """
 
 import dataclasses
 import fractions
-import heapq
-import io
-import itertools
 import json
-import logging
-import math
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -22,21 +16,10 @@ from typing import Any
 import av
 import numpy as np
 
-from raindrop import files
+from raindrop import containers
 from raindrop.errors import UserError, first_line
 
-_LOG = logging.getLogger(__name__)
-
-# Extension -> container and codec of what is written.
-_WRITTEN = {
-    ".mp4": ("mp4", "libx264"),
-    ".m4v": ("mp4", "libx264"),
-    ".mov": ("mov", "libx264"),
-    ".mkv": ("matroska", "libx264"),
-    ".avi": ("avi", "libx264"),
-    ".webm": ("webm", "libvpx-vp9"),
-}
-WRITABLE = tuple(_WRITTEN)
+WRITABLE = tuple(containers.WRITTEN)
 EXTENSIONS = (
     *WRITABLE,
     *(".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".flv", ".3gp", ".ogv"),
@@ -85,7 +68,7 @@ def probe(path: Path) -> VideoInfo:
       UserError: no such file, or no video in it.
     """
     try:
-        with _open(path) as container:
+        with containers.open_(path) as container:
             stream = container.streams.video[0]
             first = next(container.decode(stream))
             context = stream.codec_context
@@ -136,7 +119,7 @@ def read_frames(
     """
     number, time = 0, None
     try:
-        with _open(path) as container:
+        with containers.open_(path) as container:
             stream = container.streams.video[0]
             stream.thread_type = "AUTO"
             step = max(1, round(1 / (info.rate * info.time_base)))
@@ -198,14 +181,14 @@ class Segments:
         made_with: Mapping[str, Any],
     ) -> None:
         for target in targets.values():
-            if target.suffix.lower() not in _WRITTEN:
+            if target.suffix.lower() not in containers.WRITTEN:
                 raise UserError(
                     f"{target} cannot be written: a video's name ends in "
-                    f"{', '.join(_WRITTEN)}"
+                    f"{', '.join(containers.WRITTEN)}"
                 )
         self._targets, self._source, self._info = targets, source, info
         first = next(iter(targets.values()))
-        _tell_losses(source, first, info)
+        containers.tell_losses(source, first, info.deep)
         self._folder = first.with_name(f".{first.name}.parts")
         self._writers: dict[str, _Writer] = {}
         self._count = 0
@@ -233,7 +216,7 @@ class Segments:
         """Adds one frame to each video; uint8 or uint16 [H, W, 3]."""
         for name, picture in pictures.items():
             if name not in self._writers:
-                codec = _WRITTEN[self._targets[name].suffix.lower()][1]
+                codec = containers.WRITTEN[self._targets[name].suffix.lower()][1]
                 aside = self._segment(self._index, name).with_suffix(".part")
                 size = picture.shape[:2]
                 self._writers[name] = _Writer(aside, codec, size, self._info)
@@ -263,7 +246,8 @@ class Segments:
         """Puts the targets together, aside and renamed, and clears up."""
         for name, target in reversed(self._targets.items()):
             segments = [self._segment(i, name) for i in range(self._index)]
-            _join(segments, self._source, target, self._info)
+            info = self._info
+            containers.join(segments, self._source, target, info.rate, info.time_base)
         shutil.rmtree(self._folder)
 
     def abandon(self) -> None:
@@ -286,7 +270,7 @@ class _Writer:
         self, path: Path, codec: str, size: tuple[int, int], info: VideoInfo
     ) -> None:
         self._info = info
-        self._container = _open(path, "w", format="nut")
+        self._container = containers.open_(path, "w", format="nut")
         stream = self._container.add_stream(
             codec, rate=info.rate, options=dict(_OPTIONS[codec])
         )
@@ -330,127 +314,3 @@ class _Writer:
 def _matrix(tag: int) -> int | None:
     """The number swscale has for a matrix; None, its default, if it has none."""
     return tag if tag in (1, 4, 5, 6, 7, 9) else None
-
-
-def _open(path: Path, mode: str = "r", **options: Any) -> Any:
-    """PyAV's container; of a name such as 12:30.mp4 FFmpeg takes 12 for a protocol."""
-    return av.open(str(path.absolute()), mode, **options)
-
-
-def _tracks(container: Any) -> list[Any]:
-    """What is copied as it is."""
-    return [*container.streams.audio, *container.streams.subtitles]
-
-
-def _holds(container_format: str, track: Any) -> bool:
-    """Whether a copy of a track can stand in a container."""
-    try:
-        with av.open(io.BytesIO(), "w", format=container_format) as trial:
-            trial.add_stream_from_template(track)
-            trial.start_encoding()
-        return True
-    except (av.FFmpegError, ValueError):
-        return False
-
-
-def _tell_losses(source: Path, target: Path, info: VideoInfo) -> None:
-    """Warns of what is in `source` and cannot be in `target`."""
-    extension = target.suffix.lower()
-    container_format, codec = _WRITTEN[extension]
-    if info.deep and codec != "libx264":
-        _LOG.warning(
-            "%s gets 8 bits, where %s has more; .mkv would keep 10", target, source
-        )
-    with _open(source) as original:
-        for track in _tracks(original):
-            if _holds(container_format, track):
-                continue
-            others = [e for e in (".mkv", *_WRITTEN) if _holds(_WRITTEN[e][0], track)]
-            _LOG.warning(
-                "%s leaves out the %s (%s) of %s, which %s cannot hold%s",
-                target,
-                track.type,
-                track.codec_context.name if track.codec_context else "unknown",
-                source,
-                extension,
-                f"; {others[0]} would keep it" if others else "",
-            )
-
-
-def _join(segments: list[Path], source: Path, target: Path, info: VideoInfo) -> None:
-    container_format, _ = _WRITTEN[target.suffix.lower()]
-    options, time_base = {}, info.time_base
-    if container_format in ("mp4", "mov"):
-        options["movflags"] = "+faststart"
-    if container_format == "avi":
-        # It has no time stamps, only a rate, and fills what is left free with empty
-        # frames, at the start too.
-        options["avoid_negative_ts"] = "make_zero"
-        time_base = 1 / info.rate
-    try:
-        with (
-            files.aside(target) as part,
-            _open(part, "w", format=container_format, options=options) as out,
-            _open(source) as original,
-            _open(segments[0]) as first,
-        ):
-            out.metadata.update(original.metadata)
-            video = out.add_stream_from_template(first.streams.video[0])
-            video.time_base = time_base
-            video.codec_context.framerate = info.rate
-            video.metadata.update(original.streams.video[0].metadata)
-            copies = {}
-            for track in _tracks(original):
-                if _holds(container_format, track):
-                    copies[track] = out.add_stream_from_template(track)
-                    copies[track].metadata.update(track.metadata)
-            for packet in heapq.merge(
-                _video_packets(segments, video, time_base),
-                _copied_packets(original, copies),
-                key=lambda p: p.dts * p.time_base,
-            ):
-                out.mux(packet)
-    except (av.FFmpegError, OSError) as error:
-        raise UserError(f"{target} cannot be written: {first_line(error)}") from None
-
-
-def _video_packets(
-    segments: list[Path], stream: Any, time_base: fractions.Fraction
-) -> Iterator[av.Packet]:
-    def packets() -> Iterator[av.Packet]:
-        last = -math.inf
-        for path in segments:
-            with _open(path) as segment:
-                for packet in segment.demux(video=0):
-                    if packet.size:
-                        time = round(packet.pts * packet.time_base / time_base)
-                        # At a variable rate several may be rounded to one moment.
-                        last = max(time, last + 1)
-                        packet.pts = packet.dts = last
-                        packet.time_base, packet.stream = time_base, stream
-                        yield packet
-
-    length = 0
-    for packet, following in itertools.pairwise(itertools.chain(packets(), [None])):
-        if following is not None:
-            length = following.pts - packet.pts
-        packet.duration = length
-        yield packet
-
-
-def _copied_packets(original: Any, copies: Mapping[Any, Any]) -> Iterator[av.Packet]:
-    if not copies:
-        return
-    ends: dict[Any, tuple[int, int]] = {}
-    for packet in original.demux(*copies):
-        if packet.dts is None:
-            continue
-        track = packet.stream
-        if track.type == "audio":
-            # Where a broken stream starts again the sound goes on, as the frames do.
-            last, following = ends.get(track, (packet.dts - 1, packet.dts))
-            if packet.dts <= last:
-                packet.pts = packet.dts = following
-            ends[track] = packet.dts, packet.dts + (packet.duration or 1)
-        packet.stream = copies[track]
-        yield packet
