@@ -110,7 +110,7 @@ def _set_up_logging() -> None:
 
 def _config() -> ConfigDict:
     from configs import default
-    from raindrop import config_check
+    from raindrop.training import config_check
 
     try:
         config_check.fields(CONFIG.value, default.get_config())
@@ -121,19 +121,21 @@ def _config() -> ConfigDict:
 
 
 def _train() -> None:
-    from raindrop import processes
-    from raindrop.train import train_and_evaluate
+    from raindrop.training import distributed
+    from raindrop.training.loop import train_and_evaluate
 
     config = _config()
-    several = processes.start(COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value)
+    several = distributed.start(
+        COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value
+    )
     if not several:
         train_and_evaluate(config, _workdir())
         return
-    if not processes.is_first():
+    if not distributed.is_first():
         logging.getLogger("raindrop").setLevel(logging.WARNING)
     try:
         train_and_evaluate(config, _workdir())
-        processes.finish()
+        distributed.finish()
     except UserError as error:
         # An ordinary end would wait for the others, and they for this one.
         print(f"raindrop: {error}", file=sys.stderr, flush=True)
@@ -141,11 +143,13 @@ def _train() -> None:
 
 
 def _evaluate() -> None:
-    from raindrop import checkpoints, derain, evaluate
     from raindrop.data import pipeline
+    from raindrop.evaluation import evaluate
+    from raindrop.restoration.derainer import Derainer
+    from raindrop.weights import checkpoints
 
     weights = WEIGHTS.value or _workdir()
-    derainer = derain.Derainer(checkpoints.load_generator(weights))
+    derainer = Derainer(checkpoints.load_generator(weights))
     config = _config()
     result, paths = evaluate.evaluate_to_folder(
         derainer.run,
@@ -159,26 +163,28 @@ def _evaluate() -> None:
 
 
 def _derain() -> int:
-    from raindrop import derain, derain_files, image_io
+    from raindrop.media import pictures
+    from raindrop.restoration import files
+    from raindrop.restoration.derainer import load
 
     _need(input=INPUT.value, output=OUTPUT.value)
     if MAX_MEGAPIXELS.value is not None:
-        image_io.limit_megapixels(MAX_MEGAPIXELS.value)
-    derainer = derain.load(WEIGHTS.value, TILE.value)
-    options = derain_files.Options(
+        pictures.limit_megapixels(MAX_MEGAPIXELS.value)
+    derainer = load(WEIGHTS.value, TILE.value)
+    options = files.Options(
         OVERWRITE.value, ATTENTION.value, COMPARE.value, TEMPORAL.value
     )
-    summary = derain_files.derain_files(derainer, INPUT.value, OUTPUT.value, options)
+    summary = files.derain_files(derainer, INPUT.value, OUTPUT.value, options)
     print(f"{OUTPUT.value}: {summary}")
     return 1 if summary.failed else 0
 
 
 def _render() -> None:
-    from raindrop import render
+    from raindrop.data import rendered_pairs
 
     _need(input=INPUT.value, output=OUTPUT.value)
     config = _config()
-    sheet = render.render_folder(
+    sheet = rendered_pairs.render_folder(
         INPUT.value,
         OUTPUT.value,
         config.data.rendering,
@@ -189,8 +195,7 @@ def _render() -> None:
 
 
 def _convert() -> None:
-    from raindrop import checkpoints
-    from raindrop.weights import safetensors_file
+    from raindrop.weights import checkpoints, safetensors_file
 
     _need(weights=WEIGHTS.value, output=OUTPUT.value)
     loaded = checkpoints.load_generator(WEIGHTS.value)
@@ -199,7 +204,7 @@ def _convert() -> None:
 
 
 def _check() -> None:
-    from raindrop import check
+    from raindrop.data import check
 
     text, sheets = check.check(_config(), OUTPUT.value or _workdir())
     print(text)

@@ -22,11 +22,11 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from raindrop import train_state
-from raindrop.losses import Objective
 from raindrop.models import generator, vgg
 from raindrop.models.discriminator import Discriminator
-from raindrop.train_step import Networks, train_step
+from raindrop.training.losses import Objective
+from raindrop.training.state import create, make_optimizer
+from raindrop.training.step import Networks, train_step
 
 Run = Callable[[], object]
 
@@ -96,14 +96,11 @@ def jax_train_step(
     )
     schedule = optax.constant_schedule(2e-4)
     names = ("generator", "discriminator")
-    state = train_state.create(
+    state = create(
         jax.random.key(0, impl="rbg"),
         networks.generator,
         networks.discriminator,
-        {
-            name: train_state.make_optimizer("adam", schedule, 0.5, 0.999, 0.0)
-            for name in names
-        },
+        {name: make_optimizer("adam", schedule, 0.5, 0.999, 0.0) for name in names},
         size,
     )
     tiny = jnp.zeros((1, 8, 8, 3))

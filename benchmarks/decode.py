@@ -23,8 +23,8 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from configs import default
-from raindrop import image_io
 from raindrop.data import pairs, pipeline
+from raindrop.media import pictures
 
 CROP, BATCH = 256, 8
 
@@ -38,7 +38,7 @@ def write_pairs(folder: Path, width: int, height: int, count: int) -> None:
         for path in (f"data/{n}_rain.png", f"gt/{n}_clean.png"):
             grain = rng.normal(0, 4, smooth.shape)
             image = np.clip(smooth + grain, 0, 255).astype(np.uint8)
-            image_io.write_image(folder / path, image)
+            pictures.write_image(folder / path, image)
 
 
 def plain_loop(folder: Path) -> Callable[[], np.ndarray]:

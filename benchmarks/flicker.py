@@ -13,8 +13,8 @@ import argparse
 import numpy as np
 from tiles import load, scene
 
-from raindrop import image_io
-from raindrop.derain import Smoothing
+from raindrop.media import pictures
+from raindrop.restoration.derainer import Smoothing
 
 
 def change(frames: list[np.ndarray]) -> float:
@@ -31,12 +31,12 @@ def main() -> None:
     parser.add_argument("--noise", type=float, default=4.0, help="grey levels")
     parser.add_argument("--size", type=int, default=192, help="side that is cut out")
     args = parser.parse_args()
-    picture = image_io.read_image(args.photo) if args.photo else scene(512, 512)
+    picture = pictures.read_image(args.photo) if args.photo else scene(512, 512)
     top, left = ((side - args.size) // 2 for side in picture.shape[:2])
     picture = picture[top : top + args.size, left : left + args.size]
     rng = np.random.default_rng(0)
     frames = [
-        image_io.to_uint8((picture + rng.normal(0, args.noise, picture.shape)) / 255)
+        pictures.to_uint8((picture + rng.normal(0, args.noise, picture.shape)) / 255)
         for _ in range(args.frames)
     ]
     derainer = load(args.weights, 0)

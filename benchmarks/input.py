@@ -21,8 +21,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import jax
 
 from benchmarks import timing
-from raindrop import train
 from raindrop.data import pipeline
+from raindrop.training import loop
 
 
 def main() -> None:
@@ -37,10 +37,10 @@ def main() -> None:
     config.data.photos = options.photos
     config.training.batch_size = options.batch
 
-    networks, vgg, _ = train.make_networks(config)
-    state, schedules = train.make_state(config, networks)
-    step = train.make_step(config, networks, schedules)
-    state, vgg = train.replicate((state, vgg))
+    networks, vgg, _ = loop.make_networks(config)
+    state, schedules = loop.make_state(config, networks)
+    step = loop.make_step(config, networks, schedules)
+    state, vgg = loop.replicate((state, vgg))
     real = pipeline.batches(config, 0)
     constant = next(real)
 

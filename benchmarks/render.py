@@ -17,8 +17,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from raindrop import train
 from raindrop.data import pipeline
+from raindrop.training import loop
 
 
 def main() -> None:
@@ -32,10 +32,10 @@ def main() -> None:
     config.data.crop_size = arguments.crop
     config.vgg.weights = "random"
 
-    networks, vgg_params, _ = train.make_networks(config)
-    state, schedules = train.make_state(config, networks)
-    state, vgg_params = train.replicate(state), train.replicate(vgg_params)
-    step = train.make_step(config, networks, schedules)
+    networks, vgg_params, _ = loop.make_networks(config)
+    state, schedules = loop.make_state(config, networks)
+    state, vgg_params = loop.replicate(state), loop.replicate(vgg_params)
+    step = loop.make_step(config, networks, schedules)
     finish = pipeline.make_finisher(config)
     devices = jax.local_device_count()
     shape = (devices, 1, arguments.crop, arguments.crop, 3)

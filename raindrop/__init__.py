@@ -4,7 +4,7 @@ import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from raindrop.derain import Derainer
+    from raindrop.restoration.derainer import Derainer
 
 
 def load(weights: str | os.PathLike | None = None, **options: int) -> "Derainer":
@@ -13,15 +13,15 @@ def load(weights: str | os.PathLike | None = None, **options: int) -> "Derainer"
     Args:
       weights: a run, one of its steps, or a weight file made elsewhere; the ones
         that come with raindrop by default.
-      **options: `tile`, see `raindrop.derain.Derainer`.
+      **options: `tile`, see `raindrop.restoration.derainer.Derainer`.
 
     Returns:
-      A `raindrop.derain.Derainer`.
+      A `raindrop.restoration.derainer.Derainer`.
 
     Raises:
       raindrop.errors.UserError: nothing there, damaged, or no generator.
     """
     # JAX is loaded with the first weights, not with the package.
-    from raindrop import derain
+    from raindrop.restoration import derainer
 
-    return derain.load(weights, **options)
+    return derainer.load(weights, **options)

@@ -8,8 +8,9 @@ import jax
 import numpy as np
 
 from configs import default
-from raindrop import image_io
-from raindrop.data import photographs, rendering
+from raindrop.data import photographs
+from raindrop.media import pictures
+from raindrop.rendering import render
 
 HEIGHT, WIDTH = 44, 60
 
@@ -17,15 +18,15 @@ HEIGHT, WIDTH = 44, 60
 @cache
 def rendered_pairs(count):
     """(rainy, clean), uint8 RGB [HEIGHT, WIDTH, 3]."""
-    settings = rendering.Settings(**default.get_config().data.rendering)
-    render = jax.jit(rendering.render, static_argnums=2)
+    settings = render.Settings(**default.get_config().data.rendering)
+    draw = jax.jit(render.render, static_argnums=2)
     paths, _ = photographs.split("bundled", 1)
     pairs = []
     for i in range(count):
-        whole = image_io.read_image(paths[i % len(paths)])
+        whole = pictures.read_image(paths[i % len(paths)])
         clean = cv2.resize(whole[20 * i :], (WIDTH, HEIGHT), interpolation=3)
-        rainy, _ = render(jax.random.key(i), np.float32(clean) / 255, settings)
-        pairs.append((image_io.to_uint8(np.asarray(rainy)), clean))
+        rainy, _ = draw(jax.random.key(i), np.float32(clean) / 255, settings)
+        pairs.append((pictures.to_uint8(np.asarray(rainy)), clean))
     return pairs
 
 
@@ -36,8 +37,8 @@ def write_folders(root, splits, first=0):
         suffix = ".jpg" if split == "test_b" else ".png"
         for n in range(count):
             rainy, clean = pairs[(first + n) % len(pairs)]
-            image_io.write_image(root / split / "data" / f"{n}_rain{suffix}", rainy)
-            image_io.write_image(root / split / "gt" / f"{n}_clean{suffix}", clean)
+            pictures.write_image(root / split / "data" / f"{n}_rain{suffix}", rainy)
+            pictures.write_image(root / split / "gt" / f"{n}_clean{suffix}", clean)
         first += count
     return root
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from raindrop import checkpoints, image_io
+from raindrop.media import pictures
+from raindrop.weights import checkpoints
 
 ROOT = Path(__file__).parent.parent
 NUM_STEPS = 24
@@ -27,7 +28,7 @@ class Runner:
         rng = np.random.default_rng(0)
         for i in range(4):
             image = rng.integers(0, 256, (24, 28, 3)).astype(np.uint8)
-            image_io.write_image(photos / f"{i}.png", image)
+            pictures.write_image(photos / f"{i}.png", image)
 
     def arguments(self, workdir, **fields):
         """`fields` as training__num_steps=3."""

@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from raindrop import image_io, metrics
-from raindrop.derain import Derainer
 from raindrop.errors import UserError
+from raindrop.evaluation import metrics
+from raindrop.media import pictures
+from raindrop.restoration.derainer import Derainer
 
 MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16")
 KINDS = ("png", "jpg", "webp", "bmp", "tif")
@@ -55,10 +56,10 @@ def test_decode(tmp_path_factory, mode, kind, height, width, seed):
         return
     path = tmp_path_factory.getbasetemp() / f"decode.{kind}"
     path.write_bytes(content)
-    image = image_io.read_image(path)
+    image = pictures.read_image(path)
     assert image.dtype == np.uint8
     assert image.shape == (height, width, 3)
-    assert image_io.image_size(path) == (height, width)
+    assert pictures.image_size(path) == (height, width)
     if mode == "RGB" and kind in ("png", "bmp", "tif"):
         rng = np.random.default_rng(seed)
         pixels = rng.integers(0, 256, (height, width, 3)).astype(np.uint8)
@@ -90,7 +91,7 @@ def test_damaged_files(tmp_path_factory, kind, mode, damage, where, value):
         content[place:place] = bytes([value]) * 16
     path = tmp_path_factory.getbasetemp() / f"damaged.{kind}"
     path.write_bytes(content)
-    for read in (image_io.read_image, image_io.image_size):
+    for read in (pictures.read_image, pictures.image_size):
         try:
             result = read(path)
         except UserError as error:
@@ -110,7 +111,7 @@ def test_damaged_files(tmp_path_factory, kind, mode, damage, where, value):
 def test_pad_and_crop(shape, channels, multiple, dtype):
     image = np.arange(np.prod(shape) * channels).reshape(*shape, channels)
     image = image.astype(dtype)
-    padded = image_io.pad_to_multiple(image, multiple)
+    padded = pictures.pad_to_multiple(image, multiple)
     height, width = shape[1:]
     assert padded.dtype == dtype
     for side, before in zip(padded.shape[1:3], (height, width), strict=True):

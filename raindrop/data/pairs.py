@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from raindrop import image_io
 from raindrop.errors import UserError
+from raindrop.media import pictures
 
 _LOG = logging.getLogger(__name__)
 _AnyPath = TypeVar("_AnyPath", bound=PurePath)
@@ -55,7 +55,7 @@ class PairFiles:
         Raises:
           UserError: a damaged picture.
         """
-        rainy, clean = image_io.read_image(self.rainy), image_io.read_image(self.clean)
+        rainy, clean = pictures.read_image(self.rainy), pictures.read_image(self.clean)
         return Pair(self.name, rainy, clean)
 
 
@@ -173,8 +173,8 @@ def find(
         rainy, clean = _layout(folder)
     rainy, clean = Path(rainy), Path(clean)
     matched, alone = match(
-        by_name(image_io.find_images(rainy), rainy),
-        by_name(image_io.find_images(clean), clean),
+        by_name(pictures.find_images(rainy), rainy),
+        by_name(pictures.find_images(clean), clean),
     )
     if not matched:
         raise UserError(

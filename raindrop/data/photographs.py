@@ -5,8 +5,8 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from raindrop import image_io
 from raindrop.errors import UserError
+from raindrop.media import pictures
 
 _LOG = logging.getLogger(__name__)
 BUNDLED = "bundled"
@@ -37,7 +37,7 @@ def split(photos: str, num_held_out: int) -> tuple[list[Path], list[Path]]:
             [folder / name for name in _BUNDLED_TRAIN],
             [folder / name for name in _BUNDLED_HELD_OUT],
         )
-    paths = image_io.find_images(photos)
+    paths = pictures.find_images(photos)
     if len(paths) < 2:
         raise UserError(
             f"{photos} holds one photograph; at least two are needed, "
@@ -83,7 +83,7 @@ def at_least(paths: Sequence[Path], size: int, skip: bool = False) -> list[int]:
     sides = []
     for path in paths:
         try:
-            sides.append(min(image_io.image_size(path)))
+            sides.append(min(pictures.image_size(path)))
         except UserError as error:
             if not skip:
                 raise

@@ -17,10 +17,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from raindrop import image_io
-from raindrop.data import augmentation, masks, photographs, rendering, sources
+from raindrop.data import augmentation, masks, photographs, sources
 from raindrop.data.pairs import Pair
 from raindrop.errors import UserError
+from raindrop.media import pictures
+from raindrop.rendering import render
 
 
 def _import_tensorflow() -> Any:
@@ -140,7 +141,7 @@ def make_finisher(config: Any) -> Callable[..., dict[str, jax.Array]]:
     In a mixture drops are rendered on every example and dropped again where it is a
     real pair: shapes stay static.
     """
-    settings = rendering.Settings(**config.data.rendering)
+    settings = render.Settings(**config.data.rendering)
     seed = config.training.seed
     names = sources.weights(config.data)
 
@@ -154,7 +155,7 @@ def make_finisher(config: Any) -> Callable[..., dict[str, jax.Array]]:
             mask = masks.mask(rainy, clean, **config.data.mask)
         if "rendered" in names:
             key = jax.random.fold_in(jax.random.key(seed), index)
-            with_drops = rendering.render(key, clean, settings)
+            with_drops = render.render(key, clean, settings)
             if len(names) == 1:
                 rainy, mask = with_drops
             else:
@@ -250,11 +251,11 @@ def evaluation_pairs(config: Any) -> Iterator[Pair]:
 
 
 def _rendered_pairs(config: Any) -> Iterator[Pair]:
-    settings = rendering.Settings(**config.data.rendering)
-    render = jax.jit(partial(rendering.render, settings=settings))
+    settings = render.Settings(**config.data.rendering)
+    draw = jax.jit(partial(render.render, settings=settings))
     _, paths = photographs.split(config.data.photos, config.eval.num_images)
     for i, path in enumerate(paths):
-        clean = image_io.read_image(path)
+        clean = pictures.read_image(path)
         key = jax.random.fold_in(jax.random.key(config.eval.seed), i)
-        rainy, _ = render(key, clean.astype(np.float32) / 255)
-        yield Pair(path.stem, image_io.to_uint8(np.asarray(rainy)), clean)
+        rainy, _ = draw(key, clean.astype(np.float32) / 255)
+        yield Pair(path.stem, pictures.to_uint8(np.asarray(rainy)), clean)

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from raindrop import image_io
 from raindrop.data import pairs, photographs
 from raindrop.data.pairs import PairSet
 from raindrop.errors import UserError
+from raindrop.media import pictures
 
 _LOG = logging.getLogger(__name__)
 NAMES = ("rendered", "pairs", "raindrop")
@@ -119,7 +119,7 @@ def training(config: Any, name: str, cache_bytes: int) -> Source:
         paths = [paths[i] for i in fitting]
         names = [str(path) for path in paths]
         return Source(
-            names, lambda i: image_io.read_image(paths[i]), True, cache_bytes, skip
+            names, lambda i: pictures.read_image(paths[i]), True, cache_bytes, skip
         )
     pair_set = open_pairs(name, data, "train")
     away = set(photographs.hold_out(pair_set.names, config.eval.num_images))
@@ -171,6 +171,6 @@ def open_pairs(name: str, where: Any, split: str) -> PairSet:
     """
     if name == "pairs":
         return PairSet.of(pairs.load(where.dir, where.rainy, where.clean))
-    from raindrop.data import raindrop
+    from raindrop.data import raindrop_dataset
 
-    return raindrop.open_split(where.dir, split)
+    return raindrop_dataset.open_split(where.dir, split)

@@ -31,7 +31,7 @@ class AttentionStep(nn.Module):
       use_bias: of the first convolution and the residual blocks.
       lstm_bias: of the gates and the map.
       dtype: of the computation.
-      fast_gradients: on a CPU; see `convolution`.
+      fast_gradients: on a CPU; see `kernels.convolution`.
     """
 
     channels: int = 32

@@ -32,7 +32,7 @@ class ContextualAutoencoder(nn.Module):
       use_bias: of every convolution.
       same_padding: TensorFlow's padding in place of PyTorch's.
       dtype: of the computation.
-      fast_gradients: on a CPU; see `convolution`.
+      fast_gradients: on a CPU; see `kernels.convolution`.
     """
 
     channels: int = 64

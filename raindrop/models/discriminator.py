@@ -33,7 +33,7 @@ class Discriminator(nn.Module):
         features pass as they are and the map is zero.
       negative_slope: of the (leaky) ReLU.
       dtype: of the computation.
-      fast_gradients: on a CPU; see `convolution`.
+      fast_gradients: on a CPU; see `kernels.convolution`.
     """
 
     channels: tuple[int, ...] = (8, 16, 32, 64, 128, 128)

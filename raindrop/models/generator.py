@@ -146,7 +146,7 @@ def from_fields(
       fields: `attention` and `autoencoder`, each a mapping of that module's fields, and
         the fields of `Generator`.
       dtype: of the computation; parameters are float32 whatever it is.
-      fast_gradients: on a CPU; see `convolution`.
+      fast_gradients: on a CPU; see `kernels.convolution`.
     """
     fields = {k: dict(v) if isinstance(v, Mapping) else v for k, v in fields.items()}
     fields["autoencoder"]["dilations"] = tuple(fields["autoencoder"]["dilations"])

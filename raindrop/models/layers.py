@@ -13,7 +13,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from raindrop.models import convolution
+from raindrop.models.kernels import convolution
 
 Dtype = Any
 Initializer = Callable[..., jax.Array]
@@ -53,7 +53,7 @@ def conv(
       use_bias: whether a bias is added.
       same_padding: TensorFlow's 'SAME' in place of symmetric padding.
       dtype: of the computation; parameters are float32.
-      fast_gradients: on a CPU; see `convolution`.
+      fast_gradients: on a CPU; see `kernels.convolution`.
       kernel_init: initial values of the kernel.
       name: of the layer.
     """

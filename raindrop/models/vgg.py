@@ -56,7 +56,7 @@ class VGG16(nn.Module):
       layers: names of the features to return, such as 'relu2_2'.
       normalization: what the weights want.
       dtype: of the computation.
-      fast_gradients: on a CPU; see `convolution`.
+      fast_gradients: on a CPU; see `kernels.convolution`.
     """
 
     layers: tuple[str, ...] = ("relu1_1", "relu1_2", "relu2_1", "relu2_2")

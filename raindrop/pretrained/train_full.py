@@ -39,12 +39,14 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from configs import full
-from raindrop import checkpoints, compilation_cache, config_check
+from raindrop import compilation_cache
 from raindrop.data import augmentation, pipeline, sources
-from raindrop.divergence import Watch
 from raindrop.errors import UserError
-from raindrop.run_lock import RunLock
-from raindrop.train_setup import make_networks, make_state, make_step, replicate
+from raindrop.training import config_check
+from raindrop.training.divergence import Watch
+from raindrop.training.run_lock import RunLock
+from raindrop.training.setup import make_networks, make_state, make_step, replicate
+from raindrop.weights import checkpoints
 
 
 def crops(config: Any, first_step: int) -> Iterator[dict[str, np.ndarray]]:

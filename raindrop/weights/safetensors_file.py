@@ -13,8 +13,8 @@ import safetensors
 import safetensors.numpy
 from flax import traverse_util
 
-from raindrop import files
 from raindrop.errors import UserError
+from raindrop.media import atomic
 from raindrop.models import generator
 from raindrop.weights import HOW_TO_COMPUTE, LoadedGenerator, layout
 
@@ -54,7 +54,7 @@ def write(loaded: LoadedGenerator, path: str | os.PathLike, dtype: str) -> None:
         "source_sha256": loaded.sha256,
     }
     try:
-        with files.aside(path) as part:
+        with atomic.aside(path) as part:
             part.write_bytes(safetensors.numpy.save(leaves, metadata))
     except OSError as error:
         raise UserError(f"{path} cannot be written: {error.strerror}") from None

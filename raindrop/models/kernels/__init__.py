@@ -1,0 +1,1 @@
+"""Gradients of convolutions that are fast on a CPU."""

@@ -1,0 +1,1 @@
+"""Raindrops on glass, put before photographs."""

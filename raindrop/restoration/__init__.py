@@ -1,0 +1,1 @@
+"""A generator over arrays, files, folders and videos."""

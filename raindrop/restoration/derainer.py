@@ -1,0 +1,366 @@
+"""A generator over arrays: pictures of any size, batches, tiles, several devices."""
+
+import dataclasses
+import functools
+import os
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from raindrop.errors import UserError
+from raindrop.media.pictures import from_float, pad_to_multiple, to_float
+from raindrop.models import generator
+from raindrop.restoration import tiles
+from raindrop.weights import PRETRAINED, LoadedGenerator
+
+# Pictures of more than TILE x TILE pixels are cut, and a batch has no more either: that
+# bounds the memory of a network call. benchmarks/tiles.py measures what cutting does.
+TILE = 768
+# What neighbouring tiles share. Pixels that count are at least three eighths of it from
+# any cut: 96 pixels, of the 205 that the released network could reach.
+OVERLAP = 256
+_LARGEST_BATCH = 16
+_SMALLEST_TILE = 64
+
+
+@dataclasses.dataclass
+class Smoothing:
+    """Steadies the last attention map over the frames of a video.
+
+    A_t' = weight * A_(t-1)' + (1 - weight) * A_t: drops stay where they are on the
+    glass while the scene behind them moves.
+
+    Attributes:
+      weight: of the frame before, from 0 (nothing changes) to below 1.
+      previous: map of the frame before, [H, W, 1], padded as the network takes it.
+    """
+
+    weight: float
+    previous: np.ndarray | None = None
+
+    def of(self, maps: np.ndarray, windows: Sequence[Any]) -> np.ndarray:
+        """The maps of several windows of one frame, smoothed; keeps nothing."""
+        if self.previous is None:
+            return maps
+        before = np.stack([self.previous[window] for window in windows])
+        return self.weight * before + (1 - self.weight) * maps
+
+    def over_frames(self, maps: np.ndarray) -> np.ndarray:
+        """The maps of consecutive frames [B, H, W, 1], smoothed; keeps the last."""
+        smoothed = []
+        for one in maps:
+            self.previous = self.of(one[None], [np.s_[:]])[0]
+            smoothed.append(self.previous)
+        return np.stack(smoothed)
+
+
+class Derainer:
+    """Removes raindrops from pictures. RGB on both sides, whatever the weights speak.
+
+    Args:
+      loaded: the weights and their network.
+      tile: pictures of more than `tile` squared pixels are cut into tiles of at most as
+        many; 0 cuts none, whatever memory it takes. By default `TILE`, or half as much
+        again for networks on patches of pixels, which see further and take less
+        memory. Smaller tiles overlap less.
+      devices: that share the work; all accelerators there are, or the CPU.
+
+    Raises:
+      UserError: tiles that are too small.
+    """
+
+    def __init__(
+        self,
+        loaded: LoadedGenerator,
+        tile: int | None = None,
+        devices: Sequence[jax.Device] | None = None,
+    ) -> None:
+        on_patches = loaded.fields.get("patch_size", 1) > 1
+        further = 1.5 if on_patches else 1.0
+        tile = round(TILE * further) if tile is None else tile
+        if tile and tile < _SMALLEST_TILE:
+            raise UserError(
+                f"tiles of {tile} pixels are too small; give at least "
+                f"{_SMALLEST_TILE}, or 0 for none"
+            )
+        self.source = loaded.source
+        self.identity = f"{loaded.source} {loaded.sha256}"
+        # Pictures are padded to a multiple of this, and tiles start at one.
+        self._multiple = 4 * loaded.fields.get("patch_size", 1)
+        self.tile = tile // self._multiple * self._multiple
+        third = self.tile // 3 // self._multiple * self._multiple
+        self._overlap = min(round(OVERLAP * further), third)
+        self.steps = loaded.fields["attention"].get("steps", 4)
+        if devices is None:
+            devices = jax.local_devices()
+            devices = devices[:1] if devices[0].platform == "cpu" else devices
+        self._devices = len(devices)
+        mesh = Mesh(np.array(devices), ("batch",))
+        self._over_batch = NamedSharding(mesh, PartitionSpec("batch"))
+        network = generator.from_fields(loaded.fields)
+        replicated = NamedSharding(mesh, PartitionSpec())
+        self._params = jax.device_put(loaded.params, replicated)
+        # TensorFlow's padding also averages at the lower and the right border, where
+        # the mask of `_bounded` does not reach: such a network takes exact shapes only.
+        self.exact_shapes = bool(network.autoencoder.same_padding)
+
+        def apply(params: Any, x: jax.Array, sizes: Any, with_maps: bool) -> Any:
+            with nn.intercept_methods(_bounded(sizes, x.shape[1])):
+                output = network.apply({"params": params}, x)
+            return output.image, output.attention if with_maps else None
+
+        def attend(params: Any, x: jax.Array) -> jax.Array:
+            return network.apply({"params": params}, x, method="attend")
+
+        def restore(params: Any, x: jax.Array, attention: jax.Array) -> jax.Array:
+            return network.apply({"params": params}, x, attention, method="restore")[-1]
+
+        self._apply = jax.jit(apply, static_argnames="with_maps")
+        self._attend = jax.jit(attend)
+        self._restore = jax.jit(restore)
+
+    def run(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """One picture through the network.
+
+        Args:
+          image: RGB [H, W, 3], uint8, uint16 or float in [0, 1].
+
+        Returns:
+          The picture without drops, float32 [H, W, 3], unclipped; the attention maps
+          of every step, [N, H, W, 1].
+        """
+        return self.run_many([image], attention=True, raw=True)[0]
+
+    def derain(
+        self, image: np.ndarray, attention: bool = False
+    ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
+        """Removes the raindrops from a picture, or from a batch of one size.
+
+        Args:
+          image: RGB [H, W, 3] or [B, H, W, 3]; uint8, uint16, or float in [0, 1]. Any
+            height and width.
+          attention: whether the attention maps are wanted too.
+
+        Returns:
+          As `image` in shape and type. With `attention` also the maps, float32
+          [N, H, W, 1] or [N, B, H, W, 1]: about 0 where there is no drop and about 1
+          where there is one; linear, so not clipped to that.
+
+        Raises:
+          UserError: an array of another shape or type.
+        """
+        image = np.asarray(image)
+        kinds = (np.uint8, np.uint16)
+        if image.dtype not in kinds and not np.issubdtype(image.dtype, np.floating):
+            raise UserError(
+                f"pictures are uint8, uint16 or float in [0, 1], not {image.dtype}"
+            )
+        if image.ndim not in (3, 4) or image.shape[-1] != 3 or 0 in image.shape:
+            raise UserError(
+                f"pictures are RGB, [H, W, 3] or [B, H, W, 3], not {image.shape}"
+            )
+        batch = image if image.ndim == 4 else image[None]
+        results = self.run_many(list(batch), attention=attention)
+        pictures = np.stack([picture for picture, _ in results])
+        if not attention:
+            return pictures if image.ndim == 4 else pictures[0]
+        maps = np.stack([one for _, one in results], axis=1)
+        return (pictures, maps) if image.ndim == 4 else (pictures[0], maps[:, 0])
+
+    def padded_size(self, size: tiles.Size) -> tiles.Size:
+        """(height, width) as the network takes it."""
+        height, width = (-(-side // self._multiple) * self._multiple for side in size)
+        return height, width
+
+    def is_tiled(self, size: tiles.Size) -> bool:
+        """Whether pictures of that (height, width) are cut."""
+        return bool(self.tile) and size[0] * size[1] > self.tile**2
+
+    def batch_size(self, shape: tiles.Size, count: int) -> int:
+        """How many of `count` pictures of one shape go through the network at once."""
+        fit = max(1, min(_LARGEST_BATCH, TILE**2 // (shape[0] * shape[1])))
+        most = fit * self._devices
+        even = -(-count // -(-count // most))
+        return -(-even // self._devices) * self._devices
+
+    def run_many(
+        self,
+        images: Sequence[np.ndarray],
+        shape: tiles.Size | None = None,
+        attention: bool = False,
+        raw: bool = False,
+        smoothing: Smoothing | None = None,
+        batch: int | None = None,
+    ) -> list[tuple[np.ndarray, np.ndarray | None]]:
+        """Several pictures through the network, as few calls as fit the memory.
+
+        Args:
+          images: RGB [H, W, 3] each, uint8, uint16 or float; of any sizes that fit
+            `shape`.
+          shape: the padded size that the network is compiled for; the first
+            picture's, padded, by default. Smaller pictures come out as they would in
+            a network of their own size. Of pictures that are cut, the tiles' shape.
+          attention: whether the maps are wanted.
+          raw: float32 and unclipped, rather than as the pictures came.
+          smoothing: the pictures are frames of one size, in their order.
+          batch: pictures at once; what fits the memory by default.
+
+        Returns:
+          Picture and maps (float32 [N, H, W, 1], or None) for each.
+
+        Raises:
+          UserError: smoothing of maps that these weights do not have.
+        """
+        if smoothing is not None and not self.steps:
+            raise UserError("these weights have no attention map to smooth")
+        if self.is_tiled(self.padded_size(images[0].shape[:2])):
+            return [self._tiled(i, shape, attention, raw, smoothing) for i in images]
+        shape = shape or self.padded_size(images[0].shape[:2])
+        batch = batch or self.batch_size(shape, len(images))
+        results = []
+        for start in range(0, len(images), batch):
+            some = images[start : start + batch]
+            pictures, maps = self._call(
+                [pad_to_multiple(i, self._multiple) for i in some],
+                shape,
+                batch,
+                attention,
+                smoothing and smoothing.over_frames,
+            )
+            for k, image in enumerate(some):
+                height, width = image.shape[:2]
+                picture = pictures[k, :height, :width]
+                one = None if maps is None else maps[:, k, :height, :width]
+                if not raw:
+                    picture = from_float(picture, image.dtype)
+                results.append((picture, one))
+        return results
+
+    def _call(
+        self,
+        padded: Sequence[np.ndarray],
+        shape: tiles.Size,
+        batch: int,
+        attention: bool,
+        smooth: Callable[[np.ndarray], np.ndarray] | None = None,
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """One network call: `padded` pictures, and zeros to fill the batch."""
+        sizes = np.full((batch, 2), shape, np.int32)
+        x = np.zeros((batch, *shape, 3), np.float32)
+        for k, image in enumerate(padded):
+            sizes[k] = image.shape[:2]
+            x[k, : sizes[k, 0], : sizes[k, 1]] = to_float(image)
+        x = jax.device_put(x, self._over_batch)
+        exact = (sizes == shape).all()
+        count = len(padded)
+        if smooth is None:
+            bounds = None if exact else jax.device_put(sizes, self._over_batch)
+            output = self._apply(self._params, x, bounds, with_maps=attention)
+            pictures, maps = jax.device_get(output)
+            return pictures[:count], None if maps is None else maps[:, :count]
+        maps = np.array(self._attend(self._params, x))
+        maps[-1, :count] = smooth(maps[-1, :count])
+        last = jax.device_put(maps[-1], self._over_batch)
+        pictures = jax.device_get(self._restore(self._params, x, last))
+        return pictures[:count], maps[:, :count]
+
+    def _tiled(
+        self,
+        image: np.ndarray,
+        shape: tiles.Size | None,
+        attention: bool,
+        raw: bool,
+        smoothing: Smoothing | None,
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        height, width = image.shape[:2]
+        padded = pad_to_multiple(image, self._multiple)
+        shape = shape or tiles.tile_shape(
+            padded.shape[:2], self.tile, self._overlap, self._multiple
+        )
+        rows, columns = (
+            tiles.positions(size, side, self._overlap, self._multiple)
+            for size, side in zip(padded.shape[:2], shape, strict=True)
+        )
+        corners = [(row, column) for row in rows for column in columns]
+        batch = self.batch_size(shape, len(corners))
+
+        wanted = self.steps if attention else int(smoothing is not None)
+
+        def outputs() -> Iterator[np.ndarray]:
+            for start in range(0, len(corners), batch):
+                windows = [
+                    np.s_[row : row + shape[0], column : column + shape[1]]
+                    for row, column in corners[start : start + batch]
+                ]
+                smooth = smoothing and functools.partial(smoothing.of, windows=windows)
+                pictures, maps = self._call(
+                    [padded[w] for w in windows], shape, batch, attention, smooth
+                )
+                for k, picture in enumerate(pictures):
+                    last_maps = maps[-wanted:, k] if wanted else ()
+                    yield np.concatenate([picture, *last_maps], axis=-1)
+
+        result = np.empty((height, width, 3), np.float32 if raw else image.dtype)
+        maps = np.empty((wanted, *padded.shape[:2], 1), np.float32)
+        for top, band in tiles.blend(outputs(), rows, columns, self._overlap):
+            for k in range(wanted):
+                maps[k, top : top + len(band)] = band[..., 3 + k : 4 + k]
+            picture = band[: height - top, :width, :3]
+            if not raw:
+                picture = from_float(picture, image.dtype)
+            result[top : top + len(picture)] = picture
+        if smoothing is not None:
+            smoothing.previous = maps[-1].copy()
+        return result, maps[:, :height, :width] if attention else None
+
+
+def load(weights: str | os.PathLike | None = None, tile: int | None = None) -> Derainer:
+    """The `Derainer` of any weights that `--weights` takes.
+
+    Args:
+      weights: a run, one of its steps, or a weight file made elsewhere; None:
+        `PRETRAINED`.
+      tile: see `Derainer`.
+
+    Raises:
+      UserError: nothing there, damaged, or no generator.
+    """
+    from raindrop.weights import checkpoints
+
+    return Derainer(checkpoints.load_generator(weights or PRETRAINED), tile)
+
+
+def _bounded(sizes: jax.Array | None, height: int) -> nn.module.Interceptor:
+    """Makes convolutions see zeros outside of `sizes`, as at a picture's own border.
+
+    A picture in a larger array of zeros is no longer surrounded by zeros after the
+    first bias. With the surroundings zeroed before each convolution its pixels come out
+    as they do without the larger array, which one compilation for many sizes needs.
+
+    Args:
+      sizes: [B, 2], height and width of each picture; None bounds nothing.
+      height: of the full-size array.
+    """
+
+    def intercept(
+        call: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        context: nn.module.InterceptorContext,
+    ) -> Any:
+        convolution = isinstance(context.module, nn.Conv | nn.ConvTranspose)
+        if sizes is None or not convolution or context.method_name != "__call__":
+            return call(*args, **kwargs)
+        x = args[0]
+        inside = sizes // (height // x.shape[1])
+        rows = jnp.arange(x.shape[1]) < inside[:, :1]
+        columns = jnp.arange(x.shape[2]) < inside[:, 1:]
+        mask = rows[:, :, None, None] & columns[:, None, :, None]
+        return call(jnp.where(mask, x, 0), *args[1:], **kwargs)
+
+    return intercept

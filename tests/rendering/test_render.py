@@ -1,0 +1,210 @@
+"""Properties of rendered raindrops; what they look like is a matter for eyes."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import ndimage, special
+
+from configs.rendering import get_config
+from raindrop.data.rendered_pairs import render_folder
+from raindrop.errors import UserError
+from raindrop.media.pictures import read_image, write_image
+from raindrop.rendering.optics import bessel_j1, refract, to_encoded, to_linear
+from raindrop.rendering.render import Settings, render
+
+# Beads and blobs on every pane. Two kinds, as each adds to the time of compilation.
+WET = dataclasses.replace(
+    Settings(**get_config()),
+    dry=0.0,
+    cell=(12, 40),
+    radius=((2.5, 6.0), (8.0, 20.0)),
+    presence=(1.0, 1.0),
+    density=((0.1, 0.5), (0.1, 0.5)),
+    least_defocus=(0.0, 0.0),
+)
+CALM = {"veil": (0.0, 0.0), "exposure": (0.0, 0.0), "noise": (0.0, 0.0)}
+
+draw = jax.jit(render, static_argnums=2)
+
+
+@functools.cache
+def photograph(height=96, width=128):
+    """A scene with a bright top, and texture."""
+    rng = np.random.default_rng(0)
+    scene = np.linspace(0.9, 0.2, height)[:, None, None] * np.ones((1, width, 3))
+    return (scene + rng.uniform(-0.1, 0.1, (height, width, 3))).astype(np.float32)
+
+
+def test_dry_pane_is_the_photograph_itself():
+    for settings in (
+        dataclasses.replace(WET, dry=1.0),
+        dataclasses.replace(WET, least_defocus=(99.0, 99.0), noise=(0.0, 0.0)),
+    ):
+        rainy, mask = draw(jax.random.key(3), photograph(), settings)
+        np.testing.assert_array_equal(rainy, photograph())
+        assert not mask.any()
+
+
+def test_nothing_changes_away_from_the_drops():
+    """Exactly nothing without the pane's global terms, little with them."""
+    calm = dataclasses.replace(
+        WET,
+        **CALM,
+        defocus=(2.0, 4.0),
+        density=((0.05, 0.1),) * 2,
+        mask_coverage=0.02,  # with drops too small and blurred to hide much
+    )
+    changes = []
+    for settings in (calm, dataclasses.replace(calm, veil=WET.veil)):
+        rainy, mask = draw(jax.random.key(1), photograph(), settings)
+        drops = np.asarray(mask)[..., 0] > 0
+        away = ~ndimage.binary_dilation(drops, iterations=8)
+        assert 0.01 < drops.mean() < 0.7
+        assert away.mean() > 0.1
+        change = np.abs(np.asarray(rainy) - photograph())
+        assert change[drops].mean() > 0.05
+        changes.append(change[away].max())
+    assert changes[0] == 0
+    assert 0 < changes[1] < 0.15
+
+
+def test_values_and_masks_are_in_range_for_any_size_and_rule():
+    for shape, rule in (((64, 96), "geometry"), ((75, 51), "difference")):
+        clean = photograph(*shape)
+        settings = dataclasses.replace(WET, mask_rule=rule)
+        rainy, mask = draw(jax.random.key(5), clean, settings)
+        assert rainy.shape == clean.shape and rainy.dtype == jnp.float32
+        assert mask.shape == (*shape, 1)
+        assert np.isfinite(rainy).all() and rainy.min() >= 0 and rainy.max() <= 1
+        assert set(np.unique(mask)) == {0.0, 1.0}
+        if rule == "difference":
+            expected = np.abs(rainy - clean).max(-1, keepdims=True) > 30 / 255
+            np.testing.assert_array_equal(mask, expected)
+
+
+def test_same_key_same_picture_alone_in_a_batch_and_on_eight_devices():
+    if jax.device_count() < 8:
+        pytest.skip("needs 8 devices; tests/conftest.py makes them")
+    keys = jax.random.split(jax.random.key(0), 8)
+    clean = jnp.stack([photograph(64, 64) * (0.5 + i / 16) for i in range(8)])
+    of = functools.partial(render, settings=WET)
+    batch, masks = jax.jit(jax.vmap(of))(keys, clean)
+    spread, spread_masks = jax.pmap(of)(keys, clean)
+    np.testing.assert_allclose(spread, batch, atol=1e-4)
+    assert np.mean(spread_masks != masks) < 1e-3
+    alone, _ = draw(keys[3], clean[3], WET)
+    np.testing.assert_allclose(alone, batch[3], atol=1e-4)
+    np.testing.assert_array_equal(alone, draw(keys[3], clean[3], WET)[0])
+    assert np.abs(batch[0] / 0.5 - batch[1] / 0.5625).max() > 0.1  # other drops
+
+
+def test_bfloat16_stays_bfloat16():
+    rainy, mask = draw(jax.random.key(0), photograph().astype(jnp.bfloat16), WET)
+    assert rainy.dtype == mask.dtype == jnp.bfloat16
+
+
+def test_rays_obey_snell_and_reflect_totally():
+    index = 1.333
+    angles = np.radians([0.0, 20.0, 40.0, 48.0, 49.0, 80.0])
+    slope = np.stack([np.sin(angles), np.zeros(6)], -1)[None].astype(np.float32)
+    directions, transmittance = refract(jnp.asarray(slope), 1e-6, 0.0, 0.0, index)
+    expected = -np.sin(np.arcsin(index * np.sin(angles[:4])) - angles[:4])
+    np.testing.assert_allclose(directions[0, :4, 0], expected, atol=1e-3)
+    assert transmittance[0, 0, 0] == pytest.approx(1 - (0.333 / 2.333) ** 2, abs=1e-4)
+    assert (np.diff(transmittance[0, :4, 0]) < 1e-6).all()
+    np.testing.assert_array_equal(transmittance[0, 4:], 0)  # beyond 48.6 degrees
+
+
+def test_transforms_of_light_and_of_the_disc():
+    values = jnp.linspace(0, 1, 256)
+    np.testing.assert_allclose(to_encoded(to_linear(values)), values, atol=1e-6)
+    x = np.linspace(0.01, 60, 1000).astype(np.float32)
+    np.testing.assert_allclose(bessel_j1(x), special.j1(x), atol=2e-6)
+
+
+def test_drops_are_round_and_upside_down():
+    """A lone drop is as high above its middle as below, and shows sky at its foot."""
+    lone = dataclasses.replace(
+        WET,
+        **CALM,
+        cell=(64,),
+        radius=((14.0, 14.0),),
+        presence=(1.0,),
+        density=((0.06, 0.06),),
+        least_defocus=(0.0,),
+        unevenness=(0.0, 0.0),
+        closeness=(1.0, 1.0),
+        elongation=(1.0, 1.0),
+        irregularity=(0.0, 0.0),
+        trailing=(0.0, 0.0),
+        view=(40.0, 40.0),
+        contact=(45.0, 45.0),
+        flatness=(0.0, 0.0),
+        sag=(0.0, 0.0),
+        tilt=(0.0, 0.0),
+        pan=(0.0, 0.0),
+        highlight=(0.0, 0.0),
+        defocus=(0.3, 0.3),
+        mask_coverage=0.5,
+    )
+    scene = np.full((192, 192, 3), 0.2, np.float32)
+    scene[:96] = 0.8
+    seen = inverted = 0
+    for i in range(40):
+        rainy, mask = draw(jax.random.key(i), scene, lone)
+        labels, _ = ndimage.label(np.asarray(mask)[..., 0])
+        for rows, columns in ndimage.find_objects(labels):
+            inside = rows.start > 0 and rows.stop < 192
+            if inside and columns.start > 0 and columns.stop < 192:
+                height, width = rows.stop - rows.start, columns.stop - columns.start
+                if max(height, width) > 30:
+                    continue  # two that have merged
+                seen += 1
+                assert abs(height - 28) <= 1 and abs(width - 28) <= 1
+                drop = np.asarray(rainy)[rows, columns].mean(-1)[:, 10:18]
+                if 64 < (rows.start + rows.stop) / 2 < 128:  # else all it sees is sky
+                    assert drop[-8:-2].mean() > drop[2:8].mean() + 0.1
+                    inverted += 1
+    assert seen >= 3 and inverted >= 1
+
+
+def test_drops_that_outgrow_their_cells_are_refused():
+    with pytest.raises(ValueError, match="beyond their cell"):
+        dataclasses.replace(WET, radius=((1.0, 2.0), (50.0, 500.0)))
+
+
+def test_render_folder_writes_a_reproducible_data_set(tmp_path):
+    for name, shape in {"b": (48, 64), "a": (64, 48)}.items():
+        write_image(tmp_path / "in" / f"{name}.png", photograph(*shape))
+    sheets = [
+        render_folder(tmp_path / "in", tmp_path / out, get_config(), seed=7, copies=2)
+        for out in ("one", "two")
+    ]
+    assert all(sheet.exists() for sheet in sheets)
+    for n in range(4):
+        rainy, clean, mask = (
+            read_image(tmp_path / "one" / folder / f"{n}_{kind}.png")
+            for folder, kind in (("data", "rain"), ("gt", "clean"), ("mask", "mask"))
+        )
+        assert rainy.shape == clean.shape == mask.shape
+        again = read_image(tmp_path / "two" / "data" / f"{n}_rain.png")
+        np.testing.assert_array_equal(rainy, again)
+        assert set(np.unique(mask)) <= {0, 255}
+    original = read_image(tmp_path / "in" / "a.png")
+    np.testing.assert_array_equal(
+        read_image(tmp_path / "one" / "gt" / "1_clean.png"), original
+    )
+    listed = (tmp_path / "one" / "sources.txt").read_text().splitlines()
+    assert [line.rsplit("/")[-1] for line in listed] == ["a.png"] * 2 + ["b.png"] * 2
+    with pytest.raises(UserError, match="not empty"):
+        render_folder(tmp_path / "in", tmp_path / "one", get_config())
+    (tmp_path / "bare").mkdir()
+    with pytest.raises(UserError, match="holds no pictures"):
+        render_folder(tmp_path / "bare", tmp_path / "three", get_config())
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot be written"):
+        render_folder(tmp_path / "in", tmp_path / "file", get_config())

@@ -1,0 +1,150 @@
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+import tiny_generator
+
+import raindrop
+from raindrop.errors import UserError
+from raindrop.media import pictures
+from raindrop.models import generator
+from raindrop.restoration.derainer import Derainer, Smoothing
+from raindrop.weights import safetensors_file
+
+RNG = np.random.default_rng(0)
+LOADED = tiny_generator.loaded()
+
+
+@pytest.fixture(scope="module")
+def derainer():
+    return Derainer(LOADED)
+
+
+@pytest.fixture(scope="module")
+def small_tiles():
+    return Derainer(LOADED, tile=256)
+
+
+def picture(*size, dtype=np.uint8):
+    return RNG.integers(0, np.iinfo(dtype).max, (*size, 3), dtype, endpoint=True)
+
+
+def test_no_padding_where_none_is_needed(derainer):
+    """Bit for bit what the network alone gives."""
+    image = picture(12, 20)
+    network = generator.from_fields(LOADED.fields)
+    x = pictures.to_float(image)[None]
+    alone = jax.jit(lambda x: network.apply({"params": LOADED.params}, x))(x)
+    output, maps = derainer.run(image)
+    np.testing.assert_array_equal(output, alone.image[0])
+    np.testing.assert_array_equal(maps, alone.attention[:, 0])
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 5), (2, 7), (37, 23)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_any_size_is_the_crop_of_its_reflection(derainer, size, dtype):
+    image = picture(*size, dtype=dtype)
+    output, maps = derainer.derain(image, attention=True)
+    assert output.shape == image.shape
+    assert output.dtype == dtype
+    assert maps.shape == (2, *size, 1)
+    whole = derainer.derain(pictures.pad_to_multiple(image))
+    np.testing.assert_array_equal(output, whole[: size[0], : size[1]])
+
+
+@pytest.mark.parametrize("patch_size", [1, 2, 4])
+def test_smaller_pictures_in_a_common_shape_come_out_as_alone(patch_size):
+    derainer = Derainer(tiny_generator.loaded(patch_size=patch_size))
+    images = [picture(*size) for size in [(12, 20), (16, 8), (9, 13), (24, 24)]]
+    together = derainer.run_many(images, shape=(32, 32), attention=True, raw=True)
+    for image, (output, maps) in zip(images, together, strict=True):
+        alone, alone_maps = derainer.run(image)
+        np.testing.assert_allclose(output, alone, atol=1e-5)
+        np.testing.assert_allclose(maps, alone_maps, atol=1e-5)
+
+
+def test_batches_compile_once():
+    derainer = Derainer(LOADED)
+    for size in [(12, 20), (16, 8), (9, 13), (13, 21)]:
+        derainer.run_many([picture(*size)] * 2, shape=(24, 24))
+    assert derainer._apply._cache_size() == 1
+
+
+@pytest.mark.parametrize("size", [(61, 1201), (300, 301)])
+def test_tiles_show_no_seam(derainer, small_tiles, size):
+    image = picture(*size)
+    assert small_tiles.is_tiled(size)
+    whole, whole_maps = derainer.run(image)
+    cut, cut_maps = small_tiles.run(image)
+    np.testing.assert_allclose(cut, whole, atol=0.5 / 255)
+    np.testing.assert_allclose(cut_maps, whole_maps, atol=1e-3)
+    np.testing.assert_array_equal(
+        small_tiles.derain(image), pictures.from_float(cut, np.uint8)
+    )
+
+
+def test_devices_share_a_batch(derainer):
+    images = [picture(12, 20) for _ in range(5)]
+    several = Derainer(LOADED, devices=jax.devices()[:4])
+    for one, other in zip(
+        derainer.run_many(images, raw=True),
+        several.run_many(images, raw=True),
+        strict=True,
+    ):
+        np.testing.assert_allclose(one[0], other[0], atol=1e-6)
+
+
+def test_python_api(tmp_path):
+    safetensors_file.write(LOADED, tmp_path / "tiny.safetensors", "float32")
+    model = raindrop.load(tmp_path / "tiny.safetensors")
+    images = np.stack([picture(10, 14) for _ in range(3)])
+    outputs, maps = model.derain(images, attention=True)
+    assert outputs.shape == images.shape
+    assert outputs.dtype == np.uint8
+    assert maps.shape == (2, 3, 10, 14, 1)
+    np.testing.assert_array_equal(model.derain(images[1]), outputs[1])
+    for dtype in (np.float16, np.float32, np.float64):
+        floats = model.derain((images[0] / 255).astype(dtype))
+        assert floats.dtype == dtype
+        assert np.abs(floats * 255 - outputs[0]).max() < 1
+    for wrong in (images[..., :1], images.astype(np.int32), images[:, :0]):
+        with pytest.raises(UserError, match="pictures are"):
+            model.derain(wrong)
+
+
+def test_importing_the_package_loads_nothing_heavy():
+    code = (
+        "import raindrop, sys; "
+        "print([m for m in ('jax', 'flax', 'tensorflow', 'PIL') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("tiled", [False, True])
+def test_smoothing_steadies_the_map(derainer, small_tiles, tiled):
+    one = small_tiles if tiled else derainer
+    frames = [picture(250, 270) for _ in range(4)]
+    plain = one.run_many(frames, attention=True, raw=True)
+    none = one.run_many(frames, attention=True, raw=True, smoothing=Smoothing(0.0))
+    steady = one.run_many(frames, attention=True, raw=True, smoothing=Smoothing(0.8))
+    for a, b in zip(plain, none, strict=True):
+        np.testing.assert_allclose(a[0], b[0], atol=1e-5)
+
+    def change(results):
+        maps = np.stack([maps[-1] for _, maps in results])
+        return np.abs(np.diff(maps, axis=0)).mean()
+
+    assert change(steady) < 0.5 * change(plain)
+    # Frame by frame with one state is the same as all at once.
+    smoothing = Smoothing(0.8)
+    for frame, expected in zip(frames, steady, strict=True):
+        [(output, _)] = one.run_many([frame], raw=True, smoothing=smoothing)
+        np.testing.assert_allclose(output, expected[0], atol=1e-5)
+
+
+def test_tiles_must_be_larger_than_their_overlap():
+    with pytest.raises(UserError, match="at least"):
+        Derainer(LOADED, tile=60)

@@ -1,0 +1,43 @@
+"""The weights that ship: small, found by themselves, and good for what they are for."""
+
+import jax
+import numpy as np
+import pytest
+from skimage import data
+
+import raindrop
+from configs import lite
+from raindrop.evaluation.metrics import score
+from raindrop.media import pictures
+from raindrop.rendering.render import Settings, render
+from raindrop.weights import PRETRAINED, safetensors_file
+from raindrop.weights.load import load
+
+
+@pytest.fixture(scope="module")
+def derainer():
+    return raindrop.load()
+
+
+def test_they_are_small_and_of_the_lite_config():
+    assert PRETRAINED.stat().st_size <= 3_000_000
+    fields = load(PRETRAINED).fields
+    expected = safetensors_file.complete(lite.get_config().model.generator.to_dict())
+    assert safetensors_file.complete(fields) == expected
+
+
+def test_rendered_drops_go_and_dry_pictures_stay(derainer):
+    """On photographs that were not trained on, of scikit-image; three panes each."""
+    settings = Settings(**(lite.get_config().data.rendering.to_dict() | {"dry": 0.0}))
+    draw = jax.jit(render, static_argnums=2)
+    gains = []
+    for clean in (data.chelsea(), data.coffee()[:300, :451]):
+        for i in range(3):
+            rainy, _ = draw(jax.random.key(i), np.float32(clean / 255), settings)
+            rainy = pictures.to_uint8(np.asarray(rainy))
+            before, after = (score(x, clean) for x in (rainy, derainer.derain(rainy)))
+            gains.append([after[k] - before[k] for k in ("psnr", "ssim")])
+        assert score(derainer.derain(clean), clean, "rgb")["psnr"] > 40
+    psnr, ssim = np.array(gains).T
+    assert psnr.min() > 1 and psnr.mean() > 4
+    assert ssim.min() > 0 and ssim.mean() > 0.06
