@@ -255,6 +255,14 @@ def side_by_side(images: Iterable[np.ndarray], gap: int = 4) -> np.ndarray:
     return np.concatenate(columns[:-1], axis=1)
 
 
+def overlay(image: np.ndarray, attention: np.ndarray) -> np.ndarray:
+    """An attention map [H, W, 1] in red over its picture [H, W, 3]; uint8."""
+    share = 0.7 * np.clip(attention, 0, 1)
+    red = np.array([255, 0, 0], np.float32)
+    mixed = (1 - share) * to_uint8(image) + share * red
+    return np.round(mixed).astype(np.uint8)
+
+
 @contextlib.contextmanager
 def _open(path: str | os.PathLike) -> Iterator[Image.Image]:
     try:
