@@ -22,8 +22,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from configs.rendering import get_config
 from raindrop.evaluation.metrics import score
 from raindrop.media.pictures import find_images, read_image, to_uint8
-from raindrop.rendering.optics import to_linear
-from raindrop.rendering.render import Settings, render
+from raindrop.rendering.light import to_linear
+from raindrop.rendering.render import render
+from raindrop.rendering.settings import Settings
 
 SIZE = (480, 720)
 BANDS = (2, 4, 8, 16, 32, 64, 128, 1e9)  # wavelengths in pixels

@@ -1,6 +1,6 @@
 """Ranges of the raindrop renderer, in pixels of a 720 x 480 photograph.
 
-The fields are explained by `raindrop.rendering.render.Settings`.
+The fields are explained by `raindrop.rendering.settings.Settings`.
 
 How they were found: by looking at real panes beside rendered ones, and by the medians
 of what `benchmarks/calibrate_rendering.py` counts, so that they agree with four real
@@ -27,7 +27,7 @@ import ml_collections
 
 
 def get_config() -> ml_collections.ConfigDict:
-    """Returns the keyword arguments of `raindrop.rendering.render.Settings`."""
+    """Returns the keyword arguments of `raindrop.rendering.settings.Settings`."""
     config = ml_collections.ConfigDict()
     config.reference = 720
     config.frame = 720

@@ -10,7 +10,8 @@ import numpy as np
 from configs import default
 from raindrop.data import photographs
 from raindrop.media import pictures
-from raindrop.rendering import render
+from raindrop.rendering.render import render
+from raindrop.rendering.settings import Settings
 
 HEIGHT, WIDTH = 44, 60
 
@@ -18,8 +19,8 @@ HEIGHT, WIDTH = 44, 60
 @cache
 def rendered_pairs(count):
     """(rainy, clean), uint8 RGB [HEIGHT, WIDTH, 3]."""
-    settings = render.Settings(**default.get_config().data.rendering)
-    draw = jax.jit(render.render, static_argnums=2)
+    settings = Settings(**default.get_config().data.rendering)
+    draw = jax.jit(render, static_argnums=2)
     paths, _ = photographs.split("bundled", 1)
     pairs = []
     for i in range(count):

@@ -22,6 +22,7 @@ from raindrop.data.pairs import Pair
 from raindrop.errors import UserError
 from raindrop.media import pictures
 from raindrop.rendering import render
+from raindrop.rendering.settings import Settings
 
 
 def _import_tensorflow() -> Any:
@@ -141,7 +142,7 @@ def make_finisher(config: Any) -> Callable[..., dict[str, jax.Array]]:
     In a mixture drops are rendered on every example and dropped again where it is a
     real pair: shapes stay static.
     """
-    settings = render.Settings(**config.data.rendering)
+    settings = Settings(**config.data.rendering)
     seed = config.training.seed
     names = sources.weights(config.data)
 
@@ -251,7 +252,7 @@ def evaluation_pairs(config: Any) -> Iterator[Pair]:
 
 
 def _rendered_pairs(config: Any) -> Iterator[Pair]:
-    settings = render.Settings(**config.data.rendering)
+    settings = Settings(**config.data.rendering)
     draw = jax.jit(partial(render.render, settings=settings))
     _, paths = photographs.split(config.data.photos, config.eval.num_images)
     for i, path in enumerate(paths):

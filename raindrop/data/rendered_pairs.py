@@ -13,7 +13,8 @@ from tqdm import tqdm
 
 from raindrop.errors import UserError
 from raindrop.media.pictures import find_images, read_image, side_by_side, write_image
-from raindrop.rendering.render import Settings, render
+from raindrop.rendering.render import render
+from raindrop.rendering.settings import Settings
 
 # Compiled once per size: photographs of one camera share theirs.
 _draw = jax.jit(render, static_argnums=2)

@@ -11,7 +11,7 @@ from raindrop.models.attention import AttentiveRecurrentNetwork
 from raindrop.models.autoencoder import ContextualAutoencoder
 from raindrop.models.discriminator import Discriminator
 from raindrop.models.generator import Generator
-from raindrop.rendering import render
+from raindrop.rendering.settings import Settings
 from raindrop.training.losses import Objective
 
 # Groups whose fields are those of a class; a config names the ones that it sets.
@@ -98,7 +98,7 @@ def values(config: Any) -> None:
             )
     try:
         objective = Objective(**config.loss)
-        render.Settings(**data.rendering)
+        Settings(**data.rendering)
     except ValueError as error:
         raise UserError(str(error)) from None
     if len(objective.multiscale) != 3:

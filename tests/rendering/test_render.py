@@ -13,8 +13,10 @@ from configs.rendering import get_config
 from raindrop.data.rendered_pairs import render_folder
 from raindrop.errors import UserError
 from raindrop.media.pictures import read_image, write_image
-from raindrop.rendering.optics import bessel_j1, refract, to_encoded, to_linear
-from raindrop.rendering.render import Settings, render
+from raindrop.rendering.camera import bessel_j1
+from raindrop.rendering.light import refract, to_encoded, to_linear
+from raindrop.rendering.render import render
+from raindrop.rendering.settings import Settings
 
 # Beads and blobs on every pane. Two kinds, as each adds to the time of compilation.
 WET = dataclasses.replace(

@@ -9,7 +9,8 @@ import raindrop
 from configs import lite
 from raindrop.evaluation.metrics import score
 from raindrop.media import pictures
-from raindrop.rendering.render import Settings, render
+from raindrop.rendering.render import render
+from raindrop.rendering.settings import Settings
 from raindrop.weights import PRETRAINED, safetensors_file
 from raindrop.weights.load import load
 

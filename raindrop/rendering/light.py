@@ -1,0 +1,152 @@
+"""Light: encoded and linear values, refraction, and what a drop shows."""
+
+import jax
+import jax.numpy as jnp
+
+from raindrop.rendering.settings import Drawn, Settings
+
+
+def sky_light(linear: jax.Array, drawn: Drawn, settings: Settings) -> jax.Array:
+    """Linear light [3] of the sky above the photograph `linear` [H, W, 3]."""
+    tint = 1 - drawn["blueness"] * jnp.array([1.0, 0.5, 0.0])
+    return drawn["sky"] * tint * jnp.max(_coarse(linear, settings), (0, 1))
+
+
+def drop_light(
+    linear: jax.Array,
+    slope: jax.Array,
+    sky: jax.Array,
+    drawn: Drawn,
+    settings: Settings,
+) -> jax.Array:
+    """What drops show, as if water were everywhere.
+
+    Args:
+      linear: [H, W, 3], the photograph in linear light.
+      slope: [H, W, 2], see `water.Water`.
+      sky: [3], of `sky_light`.
+      drawn: the pane's values.
+      settings: of the scene that drops look at.
+
+    Returns:
+      Linear light [H, W, 3].
+    """
+    directions, transmittance = refract(
+        slope,
+        jnp.radians(drawn["view"] / 2),
+        jnp.radians(drawn["tilt"]),
+        jnp.radians(drawn["pan"]),
+        settings.index,
+    )
+    seen = _environment(
+        directions, _coarse(linear, settings), linear.shape[:2], sky, drawn
+    )
+    interior = drawn["interior"] * jnp.mean(linear, (0, 1))
+    grey = jnp.mean(seen, -1, keepdims=True)
+    seen = seen + drawn["greyness"] * (grey - seen)
+    light = transmittance * seen + (1 - transmittance) * interior
+    from_light = jnp.sum(
+        (slope - drawn["highlight_tilt"] * jnp.array([0.0, 1.0])) ** 2, -1
+    )
+    glint = jnp.exp(-from_light / (2 * drawn["highlight_size"] ** 2))
+    return light + drawn["highlight"] * glint[..., None]
+
+
+def _coarse(linear: jax.Array, settings: Settings) -> jax.Array:
+    """The small copy of the photograph that drops look at."""
+    return jax.image.resize(linear, (*settings.environment, 3), "linear")
+
+
+def _environment(
+    directions: jax.Array,
+    coarse: jax.Array,
+    shape: tuple[int, int],
+    sky: jax.Array,
+    drawn: Drawn,
+) -> jax.Array:
+    """Light [H, W, 3] that comes from `directions` [H, W, 2] through a drop.
+
+    The scene is `coarse`, a small copy of the photograph of `shape`, continued by
+    reflection at its sides, by its lower half below it and by sky above it.
+    """
+    height, width = shape
+    rows, columns, _ = coarse.shape
+    coarse = coarse * (1 + drawn["expansion"] * coarse)
+    half = jnp.sin(jnp.radians(drawn["view"]) / 2)
+    # In halves of the photograph: -1 is its left or upper edge, 1 the other.
+    across = directions[..., 0] / half * (max(height, width) / width)
+    down = directions[..., 1] / half * (max(height, width) / height)
+    # Below the photograph lies more of its ground, never its sky again.
+    down_in = jnp.where(down > 1, jnp.maximum(1.5 - down / 2, 0.5), down)
+    at = jnp.stack([(down_in + 1) * rows / 2 - 0.5, (across + 1) * columns / 2 - 0.5])
+    look = lambda channel: jax.scipy.ndimage.map_coordinates(  # noqa: E731
+        channel, list(at), order=1, mode="reflect"
+    )
+    seen = jax.vmap(look, in_axes=-1, out_axes=-1)(coarse)
+    above = jnp.clip(-down - 0.5, 0, 1)[..., None]
+    return seen + above * (jnp.maximum(sky, seen) - seen)
+
+
+def refract(
+    slope: jax.Array,
+    half_view: jax.Array,
+    tilt: jax.Array,
+    pan: jax.Array,
+    index: float,
+) -> tuple[jax.Array, jax.Array]:
+    """Where the rays of the pixels go behind the water, and how much light passes.
+
+    Args:
+      slope: [H, W, 2], x and y of the outward unit normal of the water's far surface.
+      half_view: half the field of view of the longer side, in radians.
+      tilt: of the pane about the horizontal axis, in radians.
+      pan: of the pane about the vertical axis, in radians.
+      index: refractive index of water.
+
+    Returns:
+      directions [H, W, 2] (x, y of the unit vector, in camera coordinates) and
+      transmittance [H, W, 1], 0 where reflection is total.
+    """
+    height, width, _ = slope.shape
+    half = jnp.sin(half_view) / (max(height, width) / 2)
+    ray_y = ((jnp.arange(height) + 0.5 - height / 2) * half)[:, None]
+    ray_x = ((jnp.arange(width) + 0.5 - width / 2) * half)[None, :]
+    ray_y, ray_x = jnp.broadcast_arrays(ray_y, ray_x)
+    tilt_y, tilt_x = jnp.sin(tilt), jnp.sin(pan)
+    # First surface: glass is plane-parallel, so only air to water counts, and Snell's
+    # law keeps the component along the pane.
+    in_y, in_x = (ray_y + tilt_y) / index, (ray_x + tilt_x) / index
+    in_z = jnp.sqrt(jnp.maximum(1 - in_x**2 - in_y**2, 0))
+    # Second surface: the vector form of Snell's law, from water to air.
+    normal_x, normal_y = slope[..., 0], slope[..., 1]
+    normal_z = jnp.sqrt(jnp.maximum(1 - normal_x**2 - normal_y**2, 0))
+    cosine = in_x * normal_x + in_y * normal_y + in_z * normal_z
+    squared = 1 - index**2 * (1 - cosine**2)
+    passes = (squared > 0) & (cosine > 0)
+    out = jnp.sqrt(jnp.maximum(squared, 0))
+    bend = out - index * cosine
+    out_x = index * in_x + bend * normal_x - tilt_x
+    out_y = index * in_y + bend * normal_y - tilt_y
+    across = (index * cosine - out) / jnp.maximum(index * cosine + out, 1e-6)
+    along = (index * out - cosine) / jnp.maximum(index * out + cosine, 1e-6)
+    transmittance = jnp.where(passes, 1 - (across**2 + along**2) / 2, 0)
+    return jnp.stack([out_x, out_y], -1), transmittance[..., None]
+
+
+def to_linear(encoded: jax.Array) -> jax.Array:
+    """Encoded (sRGB) values in [0, 1] -> linear light (IEC 61966-2-1)."""
+    return jnp.where(
+        encoded <= 0.04045,
+        encoded / 12.92,
+        ((jnp.maximum(encoded, 0.04045) + 0.055) / 1.055) ** 2.4,
+    )
+
+
+def to_encoded(linear: jax.Array) -> jax.Array:
+    """Linear light -> encoded (sRGB) values in [0, 1], clipped."""
+    linear = jnp.clip(linear, 0, 1)
+    return jnp.where(
+        linear <= 0.0031308,
+        linear * 12.92,
+        1.055 * jnp.maximum(linear, 0.0031308) ** (1 / 2.4) - 0.055,
+    )

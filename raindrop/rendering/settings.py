@@ -1,0 +1,162 @@
+"""What may be drawn for a picture, and what is drawn for one."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+Range = tuple[float, float]
+# The values of one pane, by the names of the fields of `Settings` they are drawn from.
+Drawn = dict[str, jax.Array]
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What may be drawn for a picture. Calibrated values: `configs/rendering.py`.
+
+    A `Range` is (low, high) and one value is drawn uniformly from it per picture unless
+    the field says otherwise. Lengths are in pixels of a photograph whose long side is
+    `reference` pixels. Fields of "one per kind" hold an entry for each kind of drop
+    (beads, drops, blobs: any number of kinds), all in the same order.
+
+    Attributes:
+      reference: long side, in pixels, of the photograph that lengths are given for.
+      frame: long side, in pixels, of the photograph that the picture is, or is cut
+        from. Lengths are multiplied by `frame / reference`.
+      dry: probability of a pane without drops, which leaves the photograph as it is.
+      cell: one per kind; side of the square that holds at most one drop of the kind.
+      radius: one Range per kind; contact radii, drawn per drop, before `closeness`.
+      skew: exponent; 1 spreads log-radii evenly, more makes small drops commoner.
+      presence: one per kind; probability that a pane carries the kind at all.
+      density: one Range per kind; mean probability of a drop in a cell.
+      least_defocus: one per kind; a pane with less `defocus` does not carry it. Drops
+        above a few millimetres run down: what looks large is close, and out of focus.
+      unevenness: how much the density varies over the pane, 0 to 1.
+      patch: wavelengths of that variation.
+      closeness: log-uniform; nearness of the pane, scales the radii and the defocus.
+      elongation: height of a drop over its width, drawn per drop.
+      irregularity: displacement of the outline, as a share of the cell.
+      trail: length of the trail above a drop as a share of what its cell leaves room
+        for, drawn per drop among those that have one.
+      trailing: probability that a drop has a trail.
+      taper: share by which the trail narrows towards its end.
+      support: reach of a metaball over its radius; more merges neighbours earlier.
+      contact: contact angle in degrees.
+      flatness: share by which a drop is flatter than that, drawn per drop.
+      sag: shift of a drop's apex towards its foot, as a share of its normal's tilt.
+      tilt: tilt of the pane about the horizontal axis in degrees.
+      pan: tilt of the pane about the vertical axis in degrees.
+      index: refractive index of water.
+      view: field of view of the photograph's long side in degrees.
+      environment: rows and columns of the coarse scene that drops look at.
+      expansion: linear light of the scene seen in drops is L * (1 + expansion * L),
+        since a photograph clips the sky and the lamps that drops gather.
+      greyness: share of its colour that light loses in the drops, which gather it from
+        far more of the scene than the photograph shows.
+      sky: brightness of the sky beyond the photograph's upper edge, over that of the
+        brightest part of the scene.
+      blueness: tint of the sky; its red is lower by this share.
+      interior: light inside the camera's room, seen by total reflection, over the mean
+        of the scene.
+      highlight: linear brightness of the light's reflection on a drop.
+      highlight_size: size of the highlight in units of the normal's slope.
+      highlight_tilt: slope of the surface that shows the highlight, downwards.
+      defocus: log-uniform; radius of the disc of defocus, before `closeness`.
+      softness: standard deviation of the lens's own blur of the water layer over the
+        radius of the disc.
+      veil: log-uniform; share of the scene's light that the film between the drops
+        scatters, times local coverage.
+      veil_reach: log-uniform; standard deviation of what counts as local.
+      veil_spread: standard deviation of the cone of scattered light: near a light thing
+        the film is light, near a dark one dark.
+      veil_sky: share of the sky in that light.
+      exposure: gain of the whole picture in stops, times mean coverage.
+      noise: standard deviation of the sensor's noise, in encoded values.
+      mask_rule: 'geometry' (coverage above `mask_coverage`) or 'difference' (largest
+        channel of |rainy - clean| above `mask_difference`).
+      mask_coverage: least coverage that counts as drop.
+      mask_difference: least difference that counts as drop.
+    """
+
+    reference: int
+    frame: int
+    dry: float
+    cell: tuple[int, ...]
+    radius: tuple[Range, ...]
+    skew: float
+    presence: tuple[float, ...]
+    density: tuple[Range, ...]
+    least_defocus: tuple[float, ...]
+    unevenness: Range
+    patch: tuple[int, ...]
+    closeness: Range
+    elongation: Range
+    irregularity: Range
+    trail: Range
+    trailing: Range
+    taper: float
+    support: float
+    contact: Range
+    flatness: Range
+    sag: Range
+    tilt: Range
+    pan: Range
+    index: float
+    view: Range
+    environment: tuple[int, int]
+    expansion: Range
+    greyness: Range
+    sky: Range
+    blueness: Range
+    interior: Range
+    highlight: Range
+    highlight_size: Range
+    highlight_tilt: Range
+    defocus: Range
+    softness: float
+    veil: Range
+    veil_reach: Range
+    veil_spread: Range
+    veil_sky: Range
+    exposure: Range
+    noise: Range
+    mask_rule: str
+    mask_coverage: float
+    mask_difference: float
+
+    def __post_init__(self) -> None:
+        kinds = ("cell", "radius", "presence", "density", "least_defocus")
+        if len({len(getattr(self, name)) for name in kinds}) > 1:
+            raise ValueError(f"data.rendering: {', '.join(kinds)} differ in length")
+        for cell, (_, high) in zip(self.cell, self.radius, strict=True):
+            reach = high * self.closeness[1] * self.support * self.elongation[1]
+            if reach + 2 * self.irregularity[1] * cell > cell:
+                raise ValueError(
+                    f"data.rendering: drops of radius {high} reach beyond their cell "
+                    f"of {cell} pixels"
+                )
+        if self.mask_rule not in ("geometry", "difference"):
+            raise ValueError(
+                "data.rendering.mask_rule must be geometry or difference, "
+                f"not {self.mask_rule!r}"
+            )
+
+
+def draw_pane(key: jax.Array, settings: Settings) -> Drawn:
+    """One value for every `Range` of the pane, its light and the camera, by name."""
+    uniform = [
+        *("unevenness", "irregularity", "trailing", "contact", "sag", "tilt", "pan"),
+        *("view", "expansion", "greyness", "sky", "blueness", "interior", "highlight"),
+        *("highlight_size", "highlight_tilt", "veil_sky", "exposure", "noise"),
+    ]
+    logarithmic = ["closeness", "defocus", "veil", "veil_reach", "veil_spread"]
+    names = uniform + logarithmic
+    ranges = jnp.array([getattr(settings, name) for name in names], jnp.float32)
+    low, high = ranges[:, 0], ranges[:, 1]
+    u = jax.random.uniform(key, (len(names),))
+    values = low + (high - low) * u
+    ratio = jnp.log(jnp.maximum(high, 1e-6) / jnp.maximum(low, 1e-6))
+    values = jnp.where(
+        jnp.arange(len(names)) < len(uniform), values, low * jnp.exp(ratio * u)
+    )
+    return dict(zip(names, values, strict=True))
