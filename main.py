@@ -176,7 +176,7 @@ def _derain() -> int:
     )
     summary = files.derain_files(derainer, INPUT.value, OUTPUT.value, options)
     print(f"{OUTPUT.value}: {summary}")
-    return 1 if summary.failed else 0
+    return 1 if summary.failed or summary.damaged else 0
 
 
 def _render() -> None:

@@ -1,21 +1,13 @@
-"""Video containers: what each can hold, and how one is made of finished segments."""
+"""Video containers: which stream is the film, and what each can hold beside it."""
 
-import fractions
-import heapq
 import io
-import itertools
-import logging
-import math
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import av
+from av.stream import Discard, Disposition
 
 from raindrop.errors import UserError, first_line
-from raindrop.media import atomic
-
-_LOG = logging.getLogger(__name__)
 
 # Extension -> container and codec of what is written.
 WRITTEN = {
@@ -26,138 +18,125 @@ WRITTEN = {
     ".avi": ("avi", "libx264"),
     ".webm": ("webm", "libvpx-vp9"),
 }
+_DEFAULT_COUNTS = 5_000_000  # pixels, in FFmpeg's choice of a stream
+_MOST_PACKETS = 1000  # to find out which of several streams are single pictures
 
 
 def open_(path: Path, mode: str = "r", **options: Any) -> Any:
     """PyAV's container; of a name such as 12:30.mp4 FFmpeg takes 12 for a protocol."""
+    # Text that is not UTF-8 is kept as it is.
+    options.setdefault("metadata_errors", "surrogateescape")
     return av.open(str(path.absolute()), mode, **options)
 
 
-def _tracks(container: Any) -> list[Any]:
-    """What is copied as it is."""
-    return [*container.streams.audio, *container.streams.subtitles]
+def is_cover(stream: Any) -> bool:
+    """Whether a video stream is a picture that goes with the file."""
+    return stream.type == "video" and bool(
+        stream.disposition & Disposition.attached_pic
+    )
 
 
-def _holds(container_format: str, track: Any) -> bool:
+def main_video(path: Path) -> int:
+    """The index of the video stream that a player shows, by FFmpeg's rule.
+
+    Pictures that are attached come last, then those that are no film though nothing
+    says so; of films the default one, of these the largest.
+
+    Raises:
+      UserError: no such file, or no video in it.
+    """
+    try:
+        with open_(path) as container:
+            streams = list(container.streams.video)
+            if not streams:
+                raise UserError(f"{path} has no video that can be decoded")
+            single = _single_pictures(container, streams)
+
+            def rank(stream: Any) -> tuple[bool, bool, int]:
+                default = bool(stream.disposition & Disposition.default)
+                pixels = (stream.width or 0) * (stream.height or 0)
+                score = pixels + _DEFAULT_COUNTS * default
+                return not is_cover(stream), stream.index not in single, score
+
+            return max(streams, key=rank).index
+    except (av.FFmpegError, OSError) as error:
+        raise UserError(f"{path} cannot be decoded: {first_line(error)}") from None
+
+
+def _single_pictures(container: Any, streams: list[Any]) -> set[int]:
+    """Indices of the streams that have one packet, where others have more."""
+    films = [stream for stream in streams if not is_cover(stream)]
+    if len(films) < 2:
+        return set()
+    counts = dict.fromkeys((stream.index for stream in films), 0)
+    try:
+        for number, packet in enumerate(container.demux(*films)):
+            counts[packet.stream.index] += bool(packet.size)
+            if min(counts.values()) > 1 or number > _MOST_PACKETS:
+                break
+    except av.FFmpegError:  # told when the film is read
+        pass
+    return {index for index, count in counts.items() if count < 2}
+
+
+def companions(container: Any, film: int) -> list[Any]:
+    """The streams that go with the film: what is copied, where it can be held."""
+
+    def goes(stream: Any) -> bool:
+        if stream.index == film:
+            return False
+        # Titles and thumbnails of chapters, which are read as chapters.
+        chapters = stream.discard == Discard.all or bool(
+            stream.disposition & Disposition.timed_thumbnails
+        )
+        # QuickTime's track of one time code, which is a tag of the film as well.
+        time_code = stream.type == "data" and "timecode" in stream.metadata
+        return not (chapters or time_code)
+
+    return [stream for stream in container.streams if goes(stream)]
+
+
+def holds(container_format: str, track: Any) -> bool:
     """Whether a copy of a track can stand in a container."""
+    if track.type == "attachment":
+        return container_format == "matroska"
+    if is_cover(track):
+        return container_format in ("mp4", "mov", "matroska")
+    # FFmpeg would put other tracks into AVI too, as no player expects them.
+    if track.type not in ("audio", "video", "subtitle", "data") or (
+        container_format == "avi" and track.type != "audio"
+    ):
+        return False
     try:
         with av.open(io.BytesIO(), "w", format=container_format) as trial:
-            trial.add_stream_from_template(track)
+            copy = add_copy(trial, track)
+            if copy is None:
+                return False
             trial.start_encoding()
         return True
     except (av.FFmpegError, ValueError):
         return False
 
 
-def tell_losses(source: Path, target: Path, deep: bool) -> None:
-    """Warns of what `source` has and `target` cannot hold; `deep`: over 8 bits."""
-    extension = target.suffix.lower()
-    container_format, codec = WRITTEN[extension]
-    if deep and codec != "libx264":
-        _LOG.warning(
-            "%s gets 8 bits, where %s has more; .mkv would keep 10", target, source
-        )
-    with open_(source) as original:
-        for track in _tracks(original):
-            if _holds(container_format, track):
-                continue
-            others = [e for e in (".mkv", *WRITTEN) if _holds(WRITTEN[e][0], track)]
-            _LOG.warning(
-                "%s leaves out the %s (%s) of %s, which %s cannot hold%s",
-                target,
-                track.type,
-                track.codec_context.name if track.codec_context else "unknown",
-                source,
-                extension,
-                f"; {others[0]} would keep it" if others else "",
-            )
+def add_copy(out: Any, track: Any) -> Any:
+    """A stream of `out` for the packets of `track`, with what its header says."""
+    options = {} if track.codec_context is None else {"opaque": True}
+    copy = out.add_stream_from_template(track, **options)
+    copy.metadata.update(track.metadata)
+    copy.disposition = track.disposition
+    return copy
 
 
-def join(
-    segments: list[Path],
-    source: Path,
-    target: Path,
-    rate: fractions.Fraction,
-    time_base: fractions.Fraction,
-) -> None:
-    """Copies the segments' frames, and what goes with them in `source`, to `target`.
-
-    Raises:
-      UserError: `target` cannot be written.
-    """
-    container_format, _ = WRITTEN[target.suffix.lower()]
-    options = {}
-    if container_format in ("mp4", "mov"):
-        options["movflags"] = "+faststart"
-    if container_format == "avi":
-        # It has no time stamps, only a rate, and fills what is left free with empty
-        # frames, at the start too.
-        options["avoid_negative_ts"] = "make_zero"
-        time_base = 1 / rate
-    try:
-        with (
-            atomic.aside(target) as part,
-            open_(part, "w", format=container_format, options=options) as out,
-            open_(source) as original,
-            open_(segments[0]) as first,
-        ):
-            out.metadata.update(original.metadata)
-            video = out.add_stream_from_template(first.streams.video[0])
-            video.time_base = time_base
-            video.codec_context.framerate = rate
-            video.metadata.update(original.streams.video[0].metadata)
-            copies = {}
-            for track in _tracks(original):
-                if _holds(container_format, track):
-                    copies[track] = out.add_stream_from_template(track)
-                    copies[track].metadata.update(track.metadata)
-            for packet in heapq.merge(
-                _video_packets(segments, video, time_base),
-                _copied_packets(original, copies),
-                key=lambda p: p.dts * p.time_base,
-            ):
-                out.mux(packet)
-    except (av.FFmpegError, OSError) as error:
-        raise UserError(f"{target} cannot be written: {first_line(error)}") from None
-
-
-def _video_packets(
-    segments: list[Path], stream: Any, time_base: fractions.Fraction
-) -> Iterator[av.Packet]:
-    def packets() -> Iterator[av.Packet]:
-        last = -math.inf
-        for path in segments:
-            with open_(path) as segment:
-                for packet in segment.demux(video=0):
-                    if packet.size:
-                        time = round(packet.pts * packet.time_base / time_base)
-                        # At a variable rate several may be rounded to one moment.
-                        last = max(time, last + 1)
-                        packet.pts = packet.dts = last
-                        packet.time_base, packet.stream = time_base, stream
-                        yield packet
-
-    length = 0
-    for packet, following in itertools.pairwise(itertools.chain(packets(), [None])):
-        if following is not None:
-            length = following.pts - packet.pts
-        packet.duration = length
-        yield packet
-
-
-def _copied_packets(original: Any, copies: Mapping[Any, Any]) -> Iterator[av.Packet]:
-    if not copies:
-        return
-    ends: dict[Any, tuple[int, int]] = {}
-    for packet in original.demux(*copies):
-        if packet.dts is None:
-            continue
-        track = packet.stream
-        if track.type == "audio":
-            # Where a broken stream starts again the sound goes on, as the frames do.
-            last, following = ends.get(track, (packet.dts - 1, packet.dts))
-            if packet.dts <= last:
-                packet.pts = packet.dts = following
-            ends[track] = packet.dts, packet.dts + (packet.duration or 1)
-        packet.stream = copies[track]
-        yield packet
+def describe(track: Any) -> str:
+    """A track in a few words."""
+    if track.type == "attachment":
+        return f"attachment ({track.name})"
+    if is_cover(track):
+        return "cover picture"
+    if track.type == "data":
+        handler = track.metadata.get("handler_name", "")
+        return f"data ({track.name or 'unknown'}{handler and f', {handler}'})"
+    name = track.codec_context.name if track.codec_context else "unknown"
+    if track.type == "video":
+        return f"other video ({name}, {track.width} x {track.height})"
+    return f"{track.type} ({name})"

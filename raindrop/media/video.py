@@ -1,37 +1,44 @@
-"""Video in and out, in segments, so that an interrupted video goes on where it was.
+"""A video's frames, as they are shown.
 
 Frames are RGB [H, W, 3], upright, uint8, or uint16 where the file has more than eight
-bits. Finished segments wait in a hidden folder beside the target; at the end
-`containers.join` makes the target of them without encoding anything again.
+bits; whole ones, where the file has fields. `decoding` finds what is damaged.
 """
 
+import collections
 import dataclasses
 import fractions
-import json
-import shutil
-from collections.abc import Iterator, Mapping
+import logging
+import math
+import struct
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import av
 import numpy as np
+from av.sidedata.sidedata import Type
 
 from raindrop.errors import UserError, first_line
 from raindrop.media import containers
+from raindrop.media.decoding import Damage, Decoder
+
+_LOG = logging.getLogger(__name__)
 
 WRITABLE = tuple(containers.WRITTEN)
 EXTENSIONS = (
     *WRITABLE,
     *(".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".flv", ".3gp", ".ogv"),
 )
-SEGMENT = 120  # frames; at most this much work is done twice after an interruption
-_OPTIONS = {
-    # Close to transparent. No B-frames: packets are then in the order of the frames,
-    # and segments join without a seam in time.
-    "libx264": {"crf": "17", "preset": "medium", "bf": "0"},
-    "libvpx-vp9": {"crf": "24", "b:v": "0", "row-mt": "1", "lag-in-frames": "0"},
-}
 _RGB, _BT709, _LIMITED = 0, 1, 1  # FFmpeg's numbers
+# What goes with the frames, and no encoder here can write.
+_UNWRITABLE = {
+    Type.DYNAMIC_HDR_PLUS: "HDR10+ metadata",
+    Type.DOVI_METADATA: "Dolby Vision metadata",
+    Type.DOVI_RPU_BUFFER: "Dolby Vision metadata",
+    Type.A53_CC: "closed captions",
+    Type.STEREO3D: "stereo layout",
+    Type.SPHERICAL: "spherical mapping",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,278 +46,332 @@ class VideoInfo:
     """What a video is, apart from its frames.
 
     Attributes:
+      stream: its index in the container.
       size: (height, width) in pixels, upright.
       frames: how many, as far as the header tells; 0 where it does not.
       rate: frames per second, on average.
       time_base: unit of the time stamps, seconds.
       colour: FFmpeg's tags of the output: matrix, range, primaries, transfer.
+      light: of HDR, mastering display and content light level, as x264 writes them.
       deep: whether there are more than eight bits.
       full_chroma: whether the chroma planes are as large as the luma plane.
       aspect: sample aspect ratio, upright, or None.
+      mirrored: whether to mirror the frames, before they are turned.
       turns: quarter turns, counter-clockwise, to make the frames upright.
+      dropped: names of what belongs to the frames and cannot be written.
     """
 
+    stream: int
     size: tuple[int, int]
     frames: int
     rate: fractions.Fraction
     time_base: fractions.Fraction
     colour: Mapping[str, int]
+    light: Mapping[str, str]
     deep: bool
     full_chroma: bool
     aspect: fractions.Fraction | None
+    mirrored: bool
     turns: int
+    dropped: tuple[str, ...]
 
 
 def probe(path: Path) -> VideoInfo:
-    """Reads the header and the first frame.
+    """Reads the header and the first frame that can be decoded.
 
     Raises:
       UserError: no such file, or no video in it.
     """
+    index = containers.main_video(path)
     try:
         with containers.open_(path) as container:
-            stream = container.streams.video[0]
-            first = next(container.decode(stream))
-            context = stream.codec_context
-            rate = stream.average_rate or stream.guessed_rate or fractions.Fraction(25)
-            frames = stream.frames
-            if not frames and container.duration:
-                frames = round(container.duration / av.time_base * rate)
-            colour = {
-                "colorspace": context.colorspace,
-                "color_range": context.color_range,
-                "color_primaries": context.color_primaries,
-                "color_trc": context.color_trc,
-            }
-            rgb = first.format.is_rgb or first.format.has_palette
-            if rgb or context.colorspace == _RGB:
-                # Written as YCbCr, with the matrix that players expect of HD.
-                colour.update(colorspace=_BT709, color_range=_LIMITED)
-            turns = round(first.rotation / 90) % 4
-            size = (first.height, first.width)
-            aspect = stream.sample_aspect_ratio
-            if turns % 2:
-                size = size[::-1]
-                aspect = 1 / aspect if aspect else aspect
-            return VideoInfo(
-                size=size,
-                frames=frames,
-                rate=rate,
-                time_base=stream.time_base,
-                colour=colour,
-                deep=max(c.bits for c in first.format.components) > 8,
-                full_chroma=rgb or "444" in first.format.name,
-                aspect=aspect or None,
-                turns=turns,
-            )
-    except (IndexError, StopIteration):
-        raise UserError(f"{path} has no video that can be decoded") from None
+            stream = container.streams[index]
+            decoder = Decoder(container, stream)
+            frames = (item.frame for item in decoder if item.frame is not None)
+            first = next(frames, None)
+            if first is None:
+                raise UserError(f"{path} has no video that can be decoded")
+            return _info(container, stream, first)
     except (av.FFmpegError, OSError) as error:
         raise UserError(f"{path} cannot be decoded: {first_line(error)}") from None
 
 
-def read_frames(
-    path: Path, info: VideoInfo, skip: int
-) -> Iterator[tuple[int, np.ndarray]]:
-    """Yields time stamp and picture of each frame after the first `skip`.
-
-    Raises:
-      UserError: damaged on the way, or not of one size.
-    """
-    number, time = 0, None
-    try:
-        with containers.open_(path) as container:
-            stream = container.streams.video[0]
-            stream.thread_type = "AUTO"
-            step = max(1, round(1 / (info.rate * info.time_base)))
-            for number, frame in enumerate(container.decode(stream)):
-                # The frames are in order, their stamps need not be: AVI has wrong ones
-                # or none where there are B-frames, and broken streams start again.
-                if time is None:
-                    time = frame.pts or 0
-                elif frame.pts is None or frame.pts <= time:
-                    time += step
-                else:
-                    time = frame.pts
-                if number < skip:
-                    continue
-                array = frame.to_ndarray(
-                    format="rgb48le" if info.deep else "rgb24",
-                    src_colorspace=_matrix(frame.colorspace),
-                    src_color_range=frame.color_range or None,
-                )
-                picture = np.ascontiguousarray(np.rot90(array, info.turns))
-                if picture.shape[:2] != info.size:
-                    (height, width), (h, w) = info.size, picture.shape[:2]
-                    raise UserError(
-                        f"{path} changes its size at frame {number}, from "
-                        f"{width} x {height} to {w} x {h}; split it there"
-                    )
-                yield time, picture
-    except (av.FFmpegError, OSError) as error:
-        raise UserError(
-            f"{path} cannot be decoded after frame {number}: {first_line(error)}"
-        ) from None
+def _info(container: Any, stream: Any, first: av.VideoFrame) -> VideoInfo:
+    context = stream.codec_context
+    rate = stream.average_rate or stream.guessed_rate or fractions.Fraction(25)
+    frames = stream.frames
+    if not frames and container.duration:
+        frames = round(container.duration / av.time_base * rate)
+    colour = {
+        "colorspace": context.colorspace,
+        "color_range": context.color_range,
+        "color_primaries": context.color_primaries,
+        "color_trc": context.color_trc,
+    }
+    rgb = first.format.is_rgb or first.format.has_palette
+    if rgb or context.colorspace == _RGB:
+        # Written as YCbCr, with the matrix that players expect of HD.
+        colour.update(colorspace=_BT709, color_range=_LIMITED)
+    mirrored, turns = _orientation(first)
+    size = (first.height, first.width)
+    aspect = stream.sample_aspect_ratio
+    if turns % 2:
+        size = size[::-1]
+        aspect = 1 / aspect if aspect else aspect
+    return VideoInfo(
+        stream=stream.index,
+        size=size,
+        frames=frames,
+        rate=rate,
+        time_base=stream.time_base,
+        colour=colour,
+        light=_light(first),
+        deep=max(c.bits for c in first.format.components) > 8,
+        full_chroma=rgb or "444" in first.format.name,
+        aspect=aspect or None,
+        mirrored=mirrored,
+        turns=turns,
+        dropped=_dropped(stream, first),
+    )
 
 
-class Segments:
-    """Videos under way: one or several of the same frames, written step by step.
+def _side_data(frame: av.VideoFrame) -> dict[Type, bytes]:
+    return {data.type: bytes(data) for data in frame.side_data}
 
-    What their container cannot hold is said at once and left out.
+
+def _orientation(frame: av.VideoFrame) -> tuple[bool, int]:
+    """Whether to mirror a frame, then how often to turn it left, to have it upright."""
+    matrix = _side_data(frame).get(Type.DISPLAYMATRIX)
+    if matrix is None:
+        return False, 0
+    a, b, _, c, d = struct.unpack("=5i", matrix[:20])
+    mirrored = a * d - b * c < 0
+    if mirrored:
+        a, b = -a, -b
+    return mirrored, round(-math.atan2(b, a) / (math.pi / 2)) % 4
+
+
+def _light(frame: av.VideoFrame) -> dict[str, str]:
+    """FFmpeg's AVMasteringDisplayMetadata and AVContentLightMetadata for x264."""
+    data, result = _side_data(frame), {}
+    if mastering := data.get(Type.MASTERING_DISPLAY_METADATA):
+        numbers = struct.unpack("=22i", mastering[:88])
+        has_primaries, has_luminance = numbers[20:]
+        values = [
+            n / d if d else 0.0
+            for n, d in zip(numbers[0:20:2], numbers[1:20:2], strict=True)
+        ]
+        if has_primaries and has_luminance:
+            rx, ry, gx, gy, bx, by, wx, wy = (round(50000 * v) for v in values[:8])
+            least, most = (round(10000 * v) for v in values[8:])
+            result["mastering-display"] = (
+                f"G({gx},{gy})B({bx},{by})R({rx},{ry})WP({wx},{wy})L({most},{least})"
+            )
+    if content := data.get(Type.CONTENT_LIGHT_LEVEL):
+        most, average = struct.unpack("=2I", content[:8])
+        result["cll"] = f"{most},{average}"
+    return result
+
+
+def _dropped(stream: Any, frame: av.VideoFrame) -> tuple[str, ...]:
+    names = {_UNWRITABLE[t] for t in _side_data(frame) if t in _UNWRITABLE}
+    has_alpha = any(component.is_alpha for component in frame.format.components)
+    # FFmpeg's own decoder of VP9 leaves the alpha channel away.
+    if has_alpha or stream.metadata.get("alpha_mode") == "1":
+        names.add("transparency")
+    return tuple(sorted(names))
+
+
+class FrameReader:
+    """Reads all frames of a video, damaged or not.
 
     Args:
-      targets: each video's path, by name. The segments wait beside the first.
-      source: where the sound comes from.
-      info: of the source.
-      made_with: whatever the frames depend on; segments made with something else, or
-        from another state of the source, are thrown away.
+      path: of the video.
+      info: of it.
 
     Attributes:
-      done: frames that stand in finished segments.
-      state: what was given to `finish_segment` last, or None.
-
-    Raises:
-      UserError: a container that cannot be written.
+      damage: complete once all frames were read.
+      end: when the last one that was read ends, as a stamp.
     """
 
-    def __init__(
-        self,
-        targets: Mapping[str, Path],
-        source: Path,
-        info: VideoInfo,
-        made_with: Mapping[str, Any],
-    ) -> None:
-        for target in targets.values():
-            if target.suffix.lower() not in containers.WRITTEN:
-                raise UserError(
-                    f"{target} cannot be written: a video's name ends in "
-                    f"{', '.join(containers.WRITTEN)}"
-                )
-        self._targets, self._source, self._info = targets, source, info
-        first = next(iter(targets.values()))
-        containers.tell_losses(source, first, info.deep)
-        self._folder = first.with_name(f".{first.name}.parts")
-        self._writers: dict[str, _Writer] = {}
-        self._count = 0
-        stat = source.stat()
-        manifest = {
-            "source": [str(source.resolve()), stat.st_size, stat.st_mtime_ns],
-            "targets": {name: str(path.name) for name, path in targets.items()},
-            **made_with,
-        }
-        path = self._folder / "manifest.json"
-        text = json.dumps(manifest, sort_keys=True)
-        if not path.exists() or path.read_text() != text:
-            shutil.rmtree(self._folder, ignore_errors=True)
-            self._folder.mkdir(parents=True)
-            path.write_text(text)
-        self._index = 0
-        while self._marker(self._index).exists():
-            self._index += 1
-        last = self._marker(self._index - 1)
-        self.done = int(np.load(last)["done"]) if self._index else 0
-        state = np.load(last)["state"] if self._index else np.zeros(0)
-        self.state = state if state.size else None
+    def __init__(self, path: Path, info: VideoInfo) -> None:
+        self.damage = Damage()
+        self._path, self._info = path, info
+        self.end = 0
+        self._number = 0
+        self._start = fractions.Fraction(0)
 
-    def append(self, time: int, pictures: Mapping[str, np.ndarray]) -> None:
-        """Adds one frame to each video; uint8 or uint16 [H, W, 3]."""
-        for name, picture in pictures.items():
-            if name not in self._writers:
-                codec = containers.WRITTEN[self._targets[name].suffix.lower()][1]
-                aside = self._segment(self._index, name).with_suffix(".part")
-                size = picture.shape[:2]
-                self._writers[name] = _Writer(aside, codec, size, self._info)
-            self._writers[name].write(time, picture)
-        self._count += 1
+    def frames(self, skip: int = 0) -> Iterator[tuple[int, np.ndarray]]:
+        """Yields time stamp and picture of each frame after the first `skip`.
 
-    def finish_segment(self, state: np.ndarray | None = None) -> None:
-        """Closes the segment; `state` is what going on after it needs."""
-        if not self._count:
-            return
-        for name, writer in self._writers.items():
-            writer.close()
-            path = self._segment(self._index, name)
-            path.with_suffix(".part").replace(path)
-        self.done += self._count
-        self._writers, self._count = {}, 0
-        # The marker comes last: a segment without it is made again.
-        marker = self._marker(self._index)
-        aside = marker.with_suffix(".part")
-        with open(aside, "wb") as file:
-            empty = np.zeros(0, np.float32)
-            np.savez(file, done=self.done, state=empty if state is None else state)
-        aside.replace(marker)
-        self._index += 1
+        Lost frames repeat the one before, the first ones the one after.
 
-    def join(self) -> None:
-        """Puts the targets together, aside and renamed, and clears up."""
-        for name, target in reversed(self._targets.items()):
-            segments = [self._segment(i, name) for i in range(self._index)]
-            info = self._info
-            containers.join(segments, self._source, target, info.rate, info.time_base)
-        shutil.rmtree(self._folder)
+        Raises:
+          UserError: the file cannot be read, or its frames are not of one size.
+        """
+        try:
+            with containers.open_(self._path) as container:
+                decoder = Decoder(container, container.streams[self._info.stream])
+                self.damage = decoder.damage
+                self._start = fractions.Fraction(container.start_time or 0, 1000000)
+                shown = _whole_frames(self._shown(decoder), self._path)
+                for number, (time, frame) in enumerate(shown):
+                    if number >= skip:
+                        yield time, self._picture(frame)
+        except (av.FFmpegError, OSError) as error:
+            raise UserError(
+                f"{self._path} cannot be read after frame {self._number}: "
+                f"{first_line(error)}"
+            ) from None
 
-    def abandon(self) -> None:
-        """Closes what is open, without finishing it."""
-        for writer in self._writers.values():
-            writer.discard()
-        self._writers, self._count = {}, 0
+    def _shown(self, decoder: Decoder) -> Iterator[tuple[int, av.VideoFrame]]:
+        """Every frame once, at a time of its own."""
+        last: av.VideoFrame | None = None
+        waiting: list[int] = []
+        stamp = _stamper(self._info)
+        for item in decoder:
+            time = stamp(item.time)
+            frame = item.frame
+            if frame is not None:
+                frame = self._of_one_size(frame, item.flawed or not item.whole)
+            self._note(time, frame is None, item.flawed, item.whole)
+            self.end = time + (frame.duration if frame is not None else 0)
+            if frame is None and last is None:
+                waiting.append(time)
+                continue
+            last = frame if frame is not None else last
+            for earlier in waiting:
+                yield earlier, last
+            waiting.clear()
+            yield time, last
 
-    def _segment(self, index: int, name: str) -> Path:
-        return self._folder / f"{index:06d}-{name}.nut"
+    def _note(self, time: int, lost: bool, flawed: bool, whole: bool) -> None:
+        seconds = float(time * self._info.time_base - self._start)
+        moment = (self._number, seconds)
+        self._number += 1
+        if lost:
+            self.damage.lost.append(moment)
+        elif flawed:
+            self.damage.flawed.append(moment)
+        elif not whole:
+            self.damage.smeared = moment
 
-    def _marker(self, index: int) -> Path:
-        return self._folder / f"{index:06d}.npz"
+    def _of_one_size(self, frame: av.VideoFrame, damaged: bool) -> av.VideoFrame | None:
+        """The frame; None where damage alone has changed its size.
 
-
-class _Writer:
-    """One segment of one video, in NUT: it keeps any time base as it is."""
-
-    def __init__(
-        self, path: Path, codec: str, size: tuple[int, int], info: VideoInfo
-    ) -> None:
-        self._info = info
-        self._container = containers.open_(path, "w", format="nut")
-        stream = self._container.add_stream(
-            codec, rate=info.rate, options=dict(_OPTIONS[codec])
+        Raises:
+          UserError: it is of another size.
+        """
+        h, w = frame.height, frame.width
+        size = (w, h) if self._info.turns % 2 else (h, w)
+        if size == self._info.size:
+            return frame
+        if damaged:
+            return None
+        height, width = self._info.size
+        raise UserError(
+            f"{self._path} changes its size at frame {self._number}, from "
+            f"{width} x {height} to {size[1]} x {size[0]}; split it there"
         )
-        stream.height, stream.width = size
-        # x264 takes odd sizes only where chroma is not halved; VP9 takes all.
-        odd = any(side % 2 for side in size) and codec == "libx264"
-        deep = "10le" if info.deep and codec == "libx264" else ""
-        stream.pix_fmt = f"yuv{444 if odd or info.full_chroma else 420}p{deep}"
-        stream.codec_context.time_base = info.time_base
-        stream.time_base = info.time_base
-        for tag, value in info.colour.items():
-            setattr(stream.codec_context, tag, value)
-        if info.aspect:
-            stream.sample_aspect_ratio = info.aspect
-        self._stream = stream
 
-    def write(self, time: int, picture: np.ndarray) -> None:
-        deep = picture.dtype == np.uint16
-        frame = av.VideoFrame.from_ndarray(
-            np.ascontiguousarray(picture), format="rgb48le" if deep else "rgb24"
+    def _picture(self, frame: av.VideoFrame) -> np.ndarray:
+        array = frame.to_ndarray(
+            format="rgb48le" if self._info.deep else "rgb24",
+            src_colorspace=matrix(frame.colorspace),
+            src_color_range=frame.color_range or None,
         )
-        context = self._stream.codec_context
-        frame = frame.reformat(
-            format=self._stream.pix_fmt,
-            dst_colorspace=_matrix(context.colorspace),
-            dst_color_range=context.color_range or None,
+        if self._info.mirrored:
+            array = array[:, ::-1]
+        return np.ascontiguousarray(np.rot90(array, self._info.turns))
+
+
+def read_frames(
+    path: Path, info: VideoInfo, skip: int = 0
+) -> Iterator[tuple[int, np.ndarray]]:
+    """See `FrameReader.frames`; for whoever does not ask what is damaged."""
+    return FrameReader(path, info).frames(skip)
+
+
+def _stamper(info: VideoInfo) -> Callable[[int | None], int]:
+    """Gives frames in their order stamps that rise.
+
+    Those in the file need not: AVI has wrong ones or none where there are B-frames, and
+    broken streams start again.
+    """
+    step = max(1, round(1 / (info.rate * info.time_base)))
+    last: int | None = None
+
+    def stamp(time: int | None) -> int:
+        nonlocal last
+        if last is None:
+            last = time or 0
+        elif time is None or time <= last:
+            last += step
+        else:
+            last = time
+        return last
+
+    return stamp
+
+
+def _whole_frames(
+    shown: Iterator[tuple[int, av.VideoFrame]], path: Path
+) -> Iterator[tuple[int, av.VideoFrame]]:
+    """As many frames, whole ones where there are two fields in a frame."""
+    graph = None
+    waiting: collections.deque[int] = collections.deque()
+    for time, frame in shown:
+        if graph is None and frame.interlaced_frame:
+            _LOG.warning(
+                "%s is interlaced; the result is not: bwdif makes whole frames", path
+            )
+            graph = _Deinterlacer(frame)
+        if graph is None:
+            yield time, frame
+            continue
+        waiting.append(time)
+        for whole in graph.push(frame):
+            yield waiting.popleft(), whole
+    for whole in graph.push(None) if graph else ():
+        yield waiting.popleft(), whole
+
+
+class _Deinterlacer:
+    """FFmpeg's bwdif, one frame out for each frame in.
+
+    Args:
+      first: of the frames; later ones are made alike.
+    """
+
+    def __init__(self, first: av.VideoFrame) -> None:
+        self._format, self._count = first.format.name, 0
+        self._graph = av.filter.Graph()
+        source = self._graph.add_buffer(
+            width=first.width,
+            height=first.height,
+            format=first.format,
+            time_base=fractions.Fraction(1, 25),
         )
-        frame.pts, frame.time_base = time, self._info.time_base
-        for tag in ("colorspace", "color_range", "color_primaries", "color_trc"):
-            setattr(frame, tag, getattr(context, tag))
-        self._container.mux(self._stream.encode(frame))
+        bwdif = self._graph.add("bwdif", "mode=send_frame:deint=interlaced")
+        as_it_was = self._graph.add("format", f"pix_fmts={self._format}")
+        sink = self._graph.add("buffersink")
+        self._graph.link_nodes(source, bwdif, as_it_was, sink).configure()
 
-    def close(self) -> None:
-        self._container.mux(self._stream.encode())
-        self._container.close()
+    def push(self, frame: av.VideoFrame | None) -> Iterator[av.VideoFrame]:
+        """Yields what became ready; None: all that is left."""
+        if frame is not None:
+            if frame.format.name != self._format:
+                frame = frame.reformat(format=self._format)
+            frame.pts, frame.time_base = self._count, fractions.Fraction(1, 25)
+            self._count += 1
+        self._graph.vpush(frame)
+        while True:
+            try:
+                yield self._graph.vpull()
+            except (av.BlockingIOError, av.EOFError):
+                return
 
-    def discard(self) -> None:
-        self._container.close()
 
-
-def _matrix(tag: int) -> int | None:
+def matrix(tag: int) -> int | None:
     """The number swscale has for a matrix; None, its default, if it has none."""
     return tag if tag in (1, 4, 5, 6, 7, 9) else None

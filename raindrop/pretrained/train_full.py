@@ -42,9 +42,9 @@ from configs import full
 from raindrop import compilation_cache
 from raindrop.data import augmentation, pipeline, sources
 from raindrop.errors import UserError
+from raindrop.media.folder_lock import FolderLock
 from raindrop.training import config_check
 from raindrop.training.divergence import Watch
-from raindrop.training.run_lock import RunLock
 from raindrop.training.setup import make_networks, make_state, make_step, replicate
 from raindrop.weights import checkpoints
 
@@ -92,11 +92,11 @@ def train(
       log_every: steps between two lines.
 
     Raises:
-      UserError: see `crops`, `pipeline.batches`, `make_networks`, `RunLock`,
+      UserError: see `crops`, `pipeline.batches`, `make_networks`, `FolderLock`,
         `checkpoints.read_newest` and `Watch`; or a run of another config.
     """
     compilation_cache.enable()  # for the next piece
-    with RunLock(workdir):
+    with FolderLock(workdir):
         saved = checkpoints.read_newest(workdir)
         first = done = saved.step if saved else 0
         num_steps, batch_size = config.training.num_steps, config.training.batch_size

@@ -100,7 +100,7 @@ class _Work:
         self._run_pictures(sizes)
         for job, info in infos.items():
             with self._noting(job):
-                videos.derain_video(
+                damage = videos.derain_video(
                     self._derainer,
                     job,
                     info,
@@ -108,6 +108,8 @@ class _Work:
                     functools.partial(self._count, info.size),
                 )
                 self._summary.done += 1
+                if damage:
+                    self._summary.damaged.append((job.source, "; ".join(damage)))
 
     @contextlib.contextmanager
     def _noting(self, *jobs: Job) -> Iterator[None]:

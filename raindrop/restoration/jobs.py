@@ -34,6 +34,7 @@ class Summary:
       done: files written.
       skipped: files that were there already.
       failed: file and reason, one each.
+      damaged: file and what its result lacks for it; these are among the done.
       pixels: that went through the network, all frames of videos counted.
       seconds: that it took, compilation included.
     """
@@ -41,6 +42,7 @@ class Summary:
     done: int = 0
     skipped: int = 0
     failed: list[tuple[Path, str]] = dataclasses.field(default_factory=list)
+    damaged: list[tuple[Path, str]] = dataclasses.field(default_factory=list)
     pixels: int = 0
     seconds: float = 0.0
 
@@ -51,6 +53,7 @@ class Summary:
             f"failed; {self.seconds:.1f} s, {speed:.2f} megapixels per second"
         ]
         lines += [f"failed: {reason}" for _, reason in self.failed]
+        lines += [f"damaged: {path}: {what}" for path, what in self.damaged]
         return "\n".join(lines)
 
 

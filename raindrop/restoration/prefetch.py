@@ -64,3 +64,58 @@ def prefetch(items: Iterator[_T], depth: int) -> Iterator[_T]:
     finally:
         stopped.set()
         thread.join()
+
+
+class InOrder:
+    """Calls made by a thread one after another; once one has failed, none is made.
+
+    At the end of `with` all have been made. Where the block fails, what has not begun
+    is dropped.
+
+    Args:
+      depth: calls that may wait.
+    """
+
+    def __init__(self, depth: int) -> None:
+        self._calls: queue.Queue[tuple[Callable[..., Any], Any] | None]
+        self._calls = queue.Queue(depth)
+        self._stopped = False
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> "InOrder":
+        """Starts the thread."""
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type | None, *_: object) -> None:
+        """Waits for the calls.
+
+        Raises:
+          BaseException: what a call raised.
+        """
+        self._stopped = kind is not None
+        self._calls.put(None)
+        self._thread.join()
+        if kind is None and self._error is not None:
+            raise self._error
+
+    def submit(self, function: Callable[..., Any], *args: Any) -> None:
+        """Has a call made; waits where too many are waiting.
+
+        Raises:
+          BaseException: what an earlier call raised.
+        """
+        if self._error is not None:
+            raise self._error
+        self._calls.put((function, args))
+
+    def _run(self) -> None:
+        while (call := self._calls.get()) is not None:
+            function, args = call
+            if self._stopped or self._error is not None:
+                continue
+            try:
+                function(*args)
+            except BaseException as error:
+                self._error = error

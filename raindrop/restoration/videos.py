@@ -1,21 +1,21 @@
 """A generator over a video: frames in, segments out, resumed where it was."""
 
-import collections
-import itertools
+import contextlib
 import logging
-import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
-from raindrop.media import pictures, video
+from raindrop.media import pictures, segments, video
 from raindrop.restoration import prefetch
 from raindrop.restoration.derainer import Derainer, Smoothing
 from raindrop.restoration.jobs import Job, Options
 
 _LOG = logging.getLogger(__name__)
+
+_Frame = tuple[int, np.ndarray]  # stamp, RGB [H, W, 3]
+_Result = tuple[np.ndarray, np.ndarray | None]  # picture, attention maps
 
 
 def derain_video(
@@ -24,7 +24,7 @@ def derain_video(
     info: video.VideoInfo,
     options: Options,
     count: Callable[[int], None],
-) -> None:
+) -> list[str]:
     """Removes the raindrops from one video, resuming after its finished segments.
 
     Args:
@@ -34,70 +34,73 @@ def derain_video(
       options: what else is written.
       count: called with the number of frames that went through the network.
 
+    Returns:
+      What is damaged or missing in the video, and therefore in the result.
+
     Raises:
-      UserError: damaged, or the result cannot be written.
+      UserError: the video cannot be read to its end, or the result not be written.
     """
     files = job.targets(options, derainer.steps)
-    with_maps = "attention" in files
     made_with = {
         "weights": derainer.identity,
         "tile": derainer.tile,
         "temporal": options.temporal,
     }
-    segments = video.Segments(files, job.source, info, made_with)
-    if segments.done:
-        _LOG.info("%s goes on after frame %d", job.target, segments.done)
-    smoothing = None
-    if options.temporal:
-        smoothing = Smoothing(options.temporal, segments.state)
-    batch = derainer.batch_size(derainer.padded_size(info.size), video.SEGMENT)
-
-    def encode(frames: Sequence[Any], results: Sequence[Any]) -> None:
-        for (moment, frame), (picture, maps) in zip(frames, results, strict=True):
-            views = {"result": picture}
-            if with_maps:
-                views["attention"] = pictures.overlay(frame, maps[-1])
-            if options.compare:
-                views["compare"] = np.concatenate([frame, picture], axis=1)
-            segments.append(moment, views)
-
-    frames = prefetch.prefetch(
-        video.read_frames(job.source, info, segments.done), batch
-    )
-    writing: collections.deque[Future] = collections.deque()
-    encoder = ThreadPoolExecutor(1)
-    broken = threading.Event()
-
-    def in_order(function: Callable[..., None], *args: Any) -> None:
-        # After a frame that was lost, its segment must not be finished.
-        if not broken.is_set():
-            broken.set()
-            function(*args)
-            broken.clear()
-
-    try:
-        while True:
-            some: Sequence[Any] = ()
-            for some in prefetch.chunks(itertools.islice(frames, video.SEGMENT), batch):
-                results = derainer.run_many(
-                    [frame for _, frame in some],
-                    attention=with_maps,
-                    smoothing=smoothing,
-                    batch=batch,
-                )
+    reader = video.FrameReader(job.source, info)
+    with segments.Segments(files, job.source, info, made_with) as parts:
+        if parts.done:
+            _LOG.info("%s is resumed after frame %d", job.target, parts.done)
+        smoothing = None
+        if options.temporal:
+            smoothing = Smoothing(options.temporal, parts.state)
+        batch = derainer.batch_size(derainer.padded_size(info.size), segments.SEGMENT)
+        frames = prefetch.prefetch(reader.frames(parts.done), batch)
+        written = 0
+        with contextlib.closing(frames), prefetch.InOrder(depth=2) as writing:
+            for some, results in _restored(
+                derainer, frames, batch, "attention" in files, smoothing
+            ):
                 count(len(some))
-                writing.append(encoder.submit(in_order, encode, some, results))
-                while len(writing) > 2:
-                    writing.popleft().result()
-            if not some:
-                break
-            state = smoothing and smoothing.previous
-            finish = segments.finish_segment
-            writing.append(encoder.submit(in_order, finish, state))
-        for future in writing:
-            future.result()
-        segments.join()
-    finally:
-        encoder.shutdown(cancel_futures=True)
-        segments.abandon()
-        frames.close()
+                writing.submit(_append, parts, files, some, results)
+                written += len(some)
+                if written >= segments.SEGMENT:
+                    state = smoothing and smoothing.previous
+                    writing.submit(parts.finish_segment, state)
+                    written = 0
+            writing.submit(parts.finish_segment, smoothing and smoothing.previous)
+        copied = parts.join(reader.end)
+    return [*reader.damage.sentences(), *copied]
+
+
+def _restored(
+    derainer: Derainer,
+    frames: Iterator[_Frame],
+    batch: int,
+    with_maps: bool,
+    smoothing: Smoothing | None,
+) -> Iterator[tuple[Sequence[_Frame], Sequence[_Result]]]:
+    """Frames as they came and as they are to be, a batch at a time."""
+    for some in prefetch.chunks(frames, batch):
+        results = derainer.run_many(
+            [frame for _, frame in some],
+            attention=with_maps,
+            smoothing=smoothing,
+            batch=batch,
+        )
+        yield some, results
+
+
+def _append(
+    parts: segments.Segments,
+    files: Mapping[str, Path],
+    frames: Sequence[_Frame],
+    results: Sequence[_Result],
+) -> None:
+    """Writes all views of some frames that are asked for."""
+    for (time, frame), (picture, maps) in zip(frames, results, strict=True):
+        views = {"result": picture}
+        if "attention" in files:
+            views["attention"] = pictures.overlay(frame, maps[-1])
+        if "compare" in files:
+            views["compare"] = np.concatenate([frame, picture], axis=1)
+        parts.append(time, views)

@@ -15,10 +15,10 @@ from raindrop.data.pairs import Pair
 from raindrop.errors import UserError
 from raindrop.evaluation import evaluate
 from raindrop.media import atomic, pictures
+from raindrop.media.folder_lock import FolderLock
 from raindrop.restoration.derainer import Derainer
 from raindrop.training import config_check, distributed, metric_writers
 from raindrop.training.divergence import DivergedError, Watch
-from raindrop.training.run_lock import RunLock
 from raindrop.training.setup import (
     Step,
     make_networks,
@@ -72,7 +72,7 @@ def train_and_evaluate(config: Any, workdir: str | Path) -> GANState:
     comes to that.
 
     Raises:
-      UserError: see `config_check.values`, `RunLock`, `setup.make_networks`,
+      UserError: see `config_check.values`, `FolderLock`, `setup.make_networks`,
         `pipeline.batches`, `checkpoints.read_newest` and `Watch`; a device without
         memory left, or another process that has died.
     """
@@ -81,7 +81,7 @@ def train_and_evaluate(config: Any, workdir: str | Path) -> GANState:
     with contextlib.ExitStack() as stack:
 
         def first_step() -> int:
-            stack.enter_context(RunLock(workdir))
+            stack.enter_context(FolderLock(workdir))
             saved = checkpoints.read_newest(workdir)
             return saved.step if saved else 0
 

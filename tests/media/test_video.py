@@ -1,13 +1,13 @@
 import re
-from fractions import Fraction
 
 import av
 import numpy as np
 import pytest
 import tiny_generator
+from made_video import make, moving, packets, pictures
 
 from raindrop.errors import UserError
-from raindrop.media import video
+from raindrop.media import segments, video
 from raindrop.restoration import files
 from raindrop.restoration.derainer import Derainer
 from raindrop.restoration.files import Options
@@ -18,68 +18,6 @@ RNG = np.random.default_rng(0)
 @pytest.fixture(scope="module")
 def derainer():
     return Derainer(tiny_generator.loaded(residual=True))
-
-
-def moving(count, height, width):
-    """Smooth pictures that move, as encoders expect; colourful."""
-    y, x = np.mgrid[:height, :width].astype(np.float32)
-    for t in range(count):
-        waves = [np.sin(x / 9 + t / 5), np.cos(y / 7 - t / 6), np.sin((x + y) / 11)]
-        yield np.round(127.5 + 110 * np.stack(waves, -1)).astype(np.uint8)
-
-
-def make(
-    path,
-    frames,
-    sound="aac",
-    rate=Fraction(30000, 1001),
-    times=None,
-    codec="libx264",
-    pixels="yuv444p",
-    **tags,
-):
-    """A video with a second or two of sound."""
-    with av.open(str(path), "w") as container:
-        options = {"crf": "10"} if codec == "libx264" else {}
-        stream = container.add_stream(codec, rate=rate, options=options)
-        frames = list(frames)
-        stream.height, stream.width = frames[0].shape[:2]
-        stream.pix_fmt = pixels
-        for name, value in tags.items():
-            setattr(stream.codec_context, name, value)
-        audio = container.add_stream(sound, rate=48000, layout="mono") if sound else 0
-        for i, picture in enumerate(frames):
-            frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(
-                format=pixels,
-                dst_colorspace=tags.get("colorspace"),
-                dst_color_range=tags.get("color_range"),
-            )
-            frame.pts = i if times is None else times[i]
-            frame.time_base = 1 / rate
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
-        if sound:
-            step, form = audio.frame_size or 1024, audio.format.name
-            tone = np.sin(np.arange(2 * 48000) / 20).astype(np.float32)
-            for start in range(0, len(tone) - step, step):
-                frame = av.AudioFrame.from_ndarray(
-                    tone[None, start : start + step], "fltp", "mono"
-                )
-                frame.rate, frame.pts = 48000, start
-                for part in av.AudioResampler(form, "mono", 48000).resample(frame):
-                    container.mux(audio.encode(part))
-            container.mux(audio.encode())
-    return path
-
-
-def packets(path, kind):
-    with av.open(str(path)) as container:
-        return [bytes(p) for p in container.demux(**{kind: 0}) if p.size]
-
-
-def pictures(path):
-    info = video.probe(path)
-    return list(video.read_frames(path, info, 0))
 
 
 @pytest.mark.parametrize("size", [(37, 61), (36, 61), (48, 64)])
@@ -156,12 +94,12 @@ def test_colours_and_their_tags_stay(tmp_path, made, colour):
     for name, value in colour.items():
         assert info.colour[name] == value
     target = tmp_path / "out.mp4"
-    segments = video.Segments({"result": target}, source, info, {})
     originals = pictures(source)
-    for time, picture in originals:
-        segments.append(time, {"result": picture})
-    segments.finish_segment()
-    segments.join()
+    with segments.Segments({"result": target}, source, info, {}) as parts:
+        for time, picture in originals:
+            parts.append(time, {"result": picture})
+        parts.finish_segment()
+        parts.join()
     assert video.probe(target).colour == info.colour
     for (_, a), (_, b), original in zip(
         originals, pictures(target), moving(5, 36, 60), strict=True
@@ -188,14 +126,14 @@ def test_phone_video_is_turned_upright(tmp_path):
 
 @pytest.mark.parametrize("temporal", [0.0, 0.7])
 def test_interrupted_video_goes_on(tmp_path, derainer, monkeypatch, temporal):
-    monkeypatch.setattr(video, "SEGMENT", 8)
+    monkeypatch.setattr(segments, "SEGMENT", 8)
     source = make(tmp_path / "in.mp4", moving(30, 37, 61))
     options = Options(temporal=temporal, compare=True)
     whole = tmp_path / "whole.mp4"
     files.derain_files(derainer, source, whole, options)
 
     target = tmp_path / "out.mp4"
-    append, count = video.Segments.append, []
+    append, count = segments.Segments.append, []
 
     def stop_at_20(self, *args):
         count.append(1)
@@ -203,13 +141,13 @@ def test_interrupted_video_goes_on(tmp_path, derainer, monkeypatch, temporal):
             raise KeyboardInterrupt
         append(self, *args)
 
-    monkeypatch.setattr(video.Segments, "append", stop_at_20)
+    monkeypatch.setattr(segments.Segments, "append", stop_at_20)
     with pytest.raises(KeyboardInterrupt):
         files.derain_files(derainer, source, target, options)
     assert not target.exists()
     count.clear()
     monkeypatch.setattr(
-        video.Segments, "append", lambda *args: (count.append(1), append(*args))
+        segments.Segments, "append", lambda *args: (count.append(1), append(*args))
     )
     files.derain_files(derainer, source, target, options)
     assert len(count) == 14
@@ -224,13 +162,13 @@ def test_other_weights_do_not_go_on(tmp_path, derainer):
     source = make(tmp_path / "in.mp4", moving(4, 36, 60), None)
     info = video.probe(source)
     for weights, done in (("a", 0), ("a", 1), ("b", 0)):
-        segments = video.Segments(
+        with segments.Segments(
             {"result": tmp_path / "out.mp4"}, source, info, {"weights": weights}
-        )
-        assert segments.done == done
-        if not done:
-            segments.append(0, {"result": next(moving(1, 36, 60))})
-            segments.finish_segment()
+        ) as parts:
+            assert parts.done == done
+            if not done:
+                parts.append(0, {"result": next(moving(1, 36, 60))})
+                parts.finish_segment()
 
 
 def test_what_cannot_be_is_said(tmp_path, derainer):

@@ -1,4 +1,4 @@
-"""One run at a time in a work directory."""
+"""One process at a time in a folder."""
 
 import errno
 import fcntl
@@ -11,21 +11,24 @@ from raindrop.errors import UserError
 NAME = "run.lock"
 
 
-class RunLock:
-    """Holds a work directory, from `with` to its end, for this process alone.
+class FolderLock:
+    """Holds a folder, from `with` to its end, for this process alone.
 
     The kernel lets go of the lock when its process ends, whatever ended it: the file
     that a killed run leaves behind locks nobody out. Its text says who holds it.
 
     Args:
-      workdir: made if it is missing, and removed again if nothing was put into it.
+      folder: made if it is missing, and removed again if nothing was put into it.
+      instead: what to do where it cannot be had.
     """
 
-    def __init__(self, workdir: str | Path) -> None:
-        self._workdir = Path(workdir)
-        self._path = self._workdir / NAME
+    def __init__(
+        self, folder: str | Path, instead: str = "give another --workdir"
+    ) -> None:
+        self._folder, self._instead = Path(folder), instead
+        self._path = self._folder / NAME
 
-    def __enter__(self) -> "RunLock":
+    def __enter__(self) -> "FolderLock":
         """Takes the lock.
 
         Raises:
@@ -34,18 +37,16 @@ class RunLock:
         try:
             self._made = [
                 folder
-                for folder in (self._workdir, *self._workdir.parents)
+                for folder in (self._folder, *self._folder.parents)
                 if not folder.exists()
             ]
-            self._workdir.mkdir(parents=True, exist_ok=True)
             self._descriptor = self._lock()
             text = f"process {os.getpid()} on {socket.gethostname()}"
             os.ftruncate(self._descriptor, 0)
             os.pwrite(self._descriptor, text.encode(), 0)
         except OSError as error:
             raise UserError(
-                f"{self._workdir} cannot be written ({error.strerror}); "
-                "give another --workdir"
+                f"{self._folder} cannot be written ({error.strerror}); {self._instead}"
             ) from None
         return self
 
@@ -60,6 +61,7 @@ class RunLock:
 
     def _lock(self) -> int:
         while True:
+            self._folder.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -69,10 +71,11 @@ class RunLock:
                 if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
                     raise
                 raise UserError(
-                    f"{self._workdir} is in use by {holder or 'another process'}; "
-                    "end that one first, or give another --workdir"
+                    f"{self._folder} is in use by {holder or 'another process'}; "
+                    f"end that one first, or {self._instead}"
                 ) from None
-            # The holder before us may have removed the file after we had opened it;
+            # The holder before us may have removed the file after we had opened it, or
+            # the folder with it;
             # then we have locked something that nobody else will find.
             try:
                 if os.path.samestat(os.fstat(descriptor), os.stat(self._path)):

@@ -1,0 +1,265 @@
+"""A video of its finished segments and of what goes with them in the source."""
+
+import fractions
+import heapq
+import itertools
+import logging
+import math
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import av
+
+from raindrop.errors import UserError, first_line
+from raindrop.media import atomic, containers
+from raindrop.media.containers import WRITTEN
+from raindrop.media.video import VideoInfo
+
+_LOG = logging.getLogger(__name__)
+_PICTURES = {"mjpeg": "jpg", "png": "png", "bmp": "bmp", "gif": "gif", "webp": "webp"}
+
+
+def tell_losses(source: Path, target: Path, info: VideoInfo) -> None:
+    """Warns of what `source` has and `target` cannot hold, or holds as it was."""
+    extension = target.suffix.lower()
+    container_format, codec = WRITTEN[extension]
+    if info.deep and codec != "libx264":
+        _LOG.warning(
+            "%s gets 8 bits, where %s has more; .mkv would keep 10", target, source
+        )
+    if info.light and codec != "libx264":
+        _LOG.warning(
+            "%s leaves out the HDR metadata of %s; .mkv would keep it", target, source
+        )
+    for name in info.dropped:
+        _LOG.warning("%s leaves out the %s of %s", target, name, source)
+    with containers.open_(source) as original:
+        film = original.streams[info.stream]
+        if container_format == "avi" and _varies(film):
+            _LOG.warning(
+                "%s has one frame rate throughout, as all .avi, where that of %s "
+                "varies; .mkv would keep each frame's time",
+                target,
+                source,
+            )
+        if container_format == "avi" and original.chapters():
+            _LOG.warning(
+                "%s leaves out the chapters of %s, which .avi cannot hold; .mkv would "
+                "keep them",
+                target,
+                source,
+            )
+        for track in containers.companions(original, info.stream):
+            _tell_of(track, source, target)
+
+
+def _varies(film: Any) -> bool:
+    """Whether the frames are far from evenly spread in time, as the header tells it."""
+    even, average = film.guessed_rate, film.average_rate
+    return bool(even and average) and abs(even / average - 1) > 0.01
+
+
+def _tell_of(track: Any, source: Path, target: Path) -> None:
+    extension = target.suffix.lower()
+    what = containers.describe(track)
+    if containers.holds(WRITTEN[extension][0], track):
+        if track.type == "video" and not containers.is_cover(track):
+            _LOG.warning("%s gets the %s of %s as it is, wet", target, what, source)
+        return
+    others = [e for e in (".mkv", *WRITTEN) if containers.holds(WRITTEN[e][0], track)]
+    _LOG.warning(
+        "%s leaves out the %s of %s, which %s cannot hold%s",
+        target,
+        what,
+        source,
+        extension,
+        f"; {others[0]} would keep it" if others else "",
+    )
+
+
+def join(
+    segments: list[Path], source: Path, target: Path, info: VideoInfo, end: int
+) -> list[str]:
+    """Copies the segments' frames, and what goes with them in `source`, to `target`.
+
+    Args:
+      segments: at least one.
+      source: where the rest comes from.
+      target: what is written.
+      info: of the source.
+      end: when the last frame ends, in the source's unit of time.
+
+    Returns:
+      What is to be told of damage in what was copied.
+
+    Raises:
+      UserError: `target` cannot be written.
+    """
+    container_format, _ = WRITTEN[target.suffix.lower()]
+    options, time_base = {}, info.time_base
+    if container_format in ("mp4", "mov"):
+        options["movflags"] = "+faststart"
+    if container_format == "avi":
+        # It has no time stamps, only a rate, and fills what is left free with empty
+        # frames, at the start too.
+        options["avoid_negative_ts"] = "make_zero"
+        time_base = 1 / info.rate
+    try:
+        with (
+            atomic.aside(target) as part,
+            containers.open_(
+                part, "w", format=container_format, options=options
+            ) as out,
+            containers.open_(source) as original,
+            containers.open_(segments[0]) as first,
+        ):
+            out.metadata.update(original.metadata)
+            if original.chapters() and container_format != "avi":
+                out.set_chapters(original.chapters())
+            video = out.add_stream_from_template(first.streams.video[0])
+            video.time_base = time_base
+            video.codec_context.framerate = info.rate
+            film = original.streams[info.stream]
+            video.metadata.update(film.metadata)
+            video.disposition = film.disposition
+            copies = _Copies(out, original, info.stream, container_format)
+            length = end * info.time_base / time_base
+            for packet in heapq.merge(
+                _video_packets(segments, video, time_base, length),
+                copies.packets(),
+                key=lambda p: p.dts * p.time_base,
+            ):
+                copies.mux(packet)
+        return copies.sentences()
+    except (av.FFmpegError, OSError) as error:
+        raise UserError(f"{target} cannot be written: {first_line(error)}") from None
+
+
+def _video_packets(
+    segments: list[Path],
+    stream: Any,
+    time_base: fractions.Fraction,
+    end: fractions.Fraction,
+) -> Iterator[av.Packet]:
+    def packets() -> Iterator[av.Packet]:
+        last = -math.inf
+        for path in segments:
+            with containers.open_(path) as segment:
+                for packet in segment.demux(video=0):
+                    if packet.size:
+                        time = round(packet.pts * packet.time_base / time_base)
+                        # At a variable rate several may be rounded to one moment.
+                        last = max(time, last + 1)
+                        packet.pts = packet.dts = last
+                        packet.time_base, packet.stream = time_base, stream
+                        yield packet
+
+    length = 1
+    for packet, following in itertools.pairwise(itertools.chain(packets(), [None])):
+        if following is not None:
+            length = following.pts - packet.pts
+        elif end > packet.pts:
+            length = round(end - packet.pts)
+        packet.duration = length
+        yield packet
+
+
+class _Copies:
+    """What is copied from the source as it is.
+
+    Args:
+      out: container under way; it gets the streams, covers and attachments.
+      original: the source.
+      film: index of the stream that is not copied.
+      container_format: FFmpeg's name of `out`'s.
+    """
+
+    def __init__(
+        self, out: Any, original: Any, film: int, container_format: str
+    ) -> None:
+        self._out, self._original = out, original
+        self._tracks: dict[int, Any] = {}
+        self._last: dict[int, int] = {}
+        self._damaged: Counter[str] = Counter()
+        for track in containers.companions(original, film):
+            if not containers.holds(container_format, track):
+                continue
+            if track.type == "attachment":
+                mime = track.mimetype or "application/octet-stream"
+                out.add_attachment(track.name or "attachment", mime, track.data)
+            elif containers.is_cover(track) and container_format == "matroska":
+                self._attach(track)
+            else:
+                self._tracks[track.index] = containers.add_copy(out, track)
+
+    def _attach(self, cover: Any) -> None:
+        """Matroska's cover pictures are files."""
+        with containers.open_(Path(self._original.name)) as again:
+            packets = again.demux(again.streams[cover.index])
+            data = next((bytes(p) for p in packets if p.size), None)
+        if data is None:
+            return
+        ending = _PICTURES.get(cover.codec_context.name, "jpg")
+        mime = f"image/{ending}".replace("jpg", "jpeg")
+        name = cover.metadata.get("filename", f"cover.{ending}")
+        self._out.add_attachment(name, cover.metadata.get("mimetype", mime), data)
+
+    def packets(self) -> Iterator[av.Packet]:
+        """The packets of the copied tracks, in time as the result wants them."""
+        if not self._tracks:
+            return
+        tracks = [self._original.streams[index] for index in self._tracks]
+        packets = self._original.demux(*tracks)
+        ends: dict[int, int] = {}
+        while True:
+            try:
+                packet = next(packets, None)
+            except av.FFmpegError as error:
+                if isinstance(error, OSError):
+                    raise
+                return  # the source ends here; told when its frames were read
+            if packet is None:
+                return
+            if packet.size and self._prepare(packet, ends):
+                yield packet
+
+    def _prepare(self, packet: av.Packet, ends: dict[int, int]) -> bool:
+        """Whether a packet can be copied; it gets a stamp that rises."""
+        track = packet.stream
+        if packet.is_corrupt:
+            self._damaged[containers.describe(track)] += 1
+        if packet.dts is None:
+            if packet.pts is None and not containers.is_cover(track):
+                return False
+            packet.dts = packet.pts = packet.pts or 0
+        last = self._last.get(track.index)
+        if last is not None and packet.dts <= last:
+            # Where a broken stream starts again the sound goes on, as the frames do.
+            if track.type == "audio":
+                packet.pts = packet.dts = ends[track.index]
+            elif packet.dts < last:
+                packet.dts = last + 1
+                packet.pts = max(packet.pts or 0, packet.dts)
+        self._last[track.index] = packet.dts
+        ends[track.index] = packet.dts + (packet.duration or 1)
+        packet.stream = self._tracks[track.index]
+        return True
+
+    def mux(self, packet: av.Packet) -> None:
+        """Writes a packet; of what is copied a bad one is left out and counted."""
+        track = packet.stream
+        try:
+            self._out.mux(packet)
+        except av.FFmpegError as error:
+            if track not in self._tracks.values() or isinstance(error, OSError):
+                raise
+            self._damaged[containers.describe(track)] += 1
+
+    def sentences(self) -> list[str]:
+        """What is to be told of what was copied."""
+        return [
+            f"{count} packet{'s' * (count > 1)} of the {what} damaged"
+            for what, count in self._damaged.items()
+        ]
