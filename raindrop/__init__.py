@@ -1,27 +1,54 @@
 """Raindrop removal: the attentive GAN of Qian et al. (CVPR 2018) in JAX/Flax."""
 
+import importlib
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from raindrop.errors import UserError
 
 if TYPE_CHECKING:
     from raindrop.restoration.derainer import Derainer
+    from raindrop.training.config_files import load_config
+    from raindrop.training.loop import train_and_evaluate
+
+__version__ = "0.1.0"
+__all__ = [
+    "Derainer",
+    "UserError",
+    "__version__",
+    "load",
+    "load_config",
+    "train_and_evaluate",
+]
+
+# Imported when they are first used: JAX takes a second, and training needs more than
+# the core installs.
+_WHERE = {
+    "Derainer": "raindrop.restoration.derainer",
+    "load_config": "raindrop.training.config_files",
+    "train_and_evaluate": "raindrop.training.loop",
+}
 
 
-def load(weights: str | os.PathLike | None = None, **options: int) -> "Derainer":
+def __getattr__(name: str) -> Any:
+    if name in _WHERE:
+        return getattr(importlib.import_module(_WHERE[name]), name)
+    raise AttributeError(f"module 'raindrop' has no attribute {name!r}")
+
+
+def load(
+    weights: str | os.PathLike[str] | None = None, tile: int | None = None
+) -> "Derainer":
     """Weights as an object with `.derain(image, attention=False)`.
 
     Args:
-      weights: a run, one of its steps, or a weight file made elsewhere; the ones
-        that come with raindrop by default.
-      **options: `tile`, see `raindrop.restoration.derainer.Derainer`.
-
-    Returns:
-      A `raindrop.restoration.derainer.Derainer`.
+      weights: a work directory, one of its checkpoints, or a weight file made
+        elsewhere; the ones that come with raindrop by default.
+      tile: see `Derainer`.
 
     Raises:
-      raindrop.errors.UserError: nothing there, damaged, or no generator.
+      UserError: nothing there, damaged, or no generator.
     """
-    # JAX is loaded with the first weights, not with the package.
     from raindrop.restoration import derainer
 
-    return derainer.load(weights, **options)
+    return derainer.load(weights, tile)

@@ -98,7 +98,7 @@ POISON = """
 import sys
 import numpy as np
 from raindrop.data import pipeline
-import main
+from raindrop import cli
 
 def poisoned(config, first_step, batches=pipeline.batches):
     for i, batch in enumerate(batches(config, first_step), first_step + 1):
@@ -108,7 +108,7 @@ def poisoned(config, first_step, batches=pipeline.batches):
         yield batch
 
 pipeline.batches = poisoned
-sys.exit(main.main(sys.argv))
+sys.exit(cli.main())
 """
 
 
@@ -136,11 +136,11 @@ def test_divergence_stops_the_run_at_that_step(runner, whole, tmp_path):
 # The other's death is noticed sooner than a user would want it to be.
 IMPATIENT = """
 import sys
-import main
+from raindrop import cli
 from raindrop import processes
 
 processes.HEARTBEAT_SECONDS = 10
-sys.exit(main.main(sys.argv))
+sys.exit(cli.main())
 """
 
 

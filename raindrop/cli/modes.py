@@ -1,0 +1,251 @@
+"""The modes of the command line; `MODES` is the table of them.
+
+A mode imports what it needs when it runs, so that the first picture does not wait for
+TensorFlow.
+"""
+
+import argparse
+import logging
+import os
+import sys
+
+from raindrop.cli.arguments import (
+    Mode,
+    Parser,
+    config_of,
+    program,
+    required,
+    workdir_of,
+)
+from raindrop.errors import UserError
+
+
+def _add_workdir(parser: Parser) -> None:
+    parser.add_argument(
+        "--workdir",
+        type=os.path.expanduser,
+        help="folder of the run; default: runs/NAME_OF_THE_CONFIG",
+    )
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number above 0, not {text}")
+    return int(text)
+
+
+def _temporal(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 0.99:
+        raise argparse.ArgumentTypeError(f"must be from 0 to 0.99, not {text}")
+    return value
+
+
+def _train_arguments(parser: Parser) -> None:
+    _add_workdir(parser)
+    parser.add_argument(
+        "--coordinator", help="HOST:PORT of the first of several processes that train"
+    )
+    parser.add_argument("--num_processes", type=int, help="how many those are")
+    parser.add_argument("--process_id", type=int, help="which one this is, from 0")
+
+
+def _train(options: argparse.Namespace) -> None:
+    from raindrop.training import distributed
+    from raindrop.training.loop import train_and_evaluate
+
+    if not options.config_given:
+        raise UserError(
+            f"train needs a config, such as {program()} train --config=quickstart; "
+            f"{program()} train --help lists them"
+        )
+    config, workdir = config_of(options), workdir_of(options)
+    several = distributed.start(
+        options.coordinator, options.num_processes, options.process_id
+    )
+    if not several:
+        train_and_evaluate(config, workdir)
+        return
+    if not distributed.is_first():
+        logging.getLogger("raindrop").setLevel(logging.WARNING)
+    try:
+        train_and_evaluate(config, workdir)
+        distributed.finish()
+    except UserError as error:
+        # An ordinary end would wait for the others, and they for this one.
+        print(f"raindrop: {error}", file=sys.stderr, flush=True)
+        os._exit(2)
+
+
+def _evaluate_arguments(parser: Parser) -> None:
+    parser.add_weights("the run in --workdir")
+    _add_workdir(parser)
+    parser.add_argument(
+        "--output",
+        type=os.path.expanduser,
+        help="folder to write; default: that of --workdir",
+    )
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from raindrop.data import pipeline
+    from raindrop.evaluation import evaluate
+    from raindrop.restoration.derainer import Derainer
+    from raindrop.weights import checkpoints
+
+    weights = options.weights or workdir_of(options)
+    derainer = Derainer(checkpoints.load_generator(weights))
+    config = config_of(options)
+    result, paths = evaluate.evaluate_to_folder(
+        derainer.run,
+        pipeline.evaluation_pairs(config),
+        options.output or workdir_of(options),
+        config.eval,
+    )
+    print(evaluate.table(result))
+    for path in paths:
+        print(path)
+
+
+def _derain_arguments(parser: Parser) -> None:
+    parser.add_path("input", "a picture, a folder, a quoted glob or a video")
+    parser.add_path("output", "the file to write; of several, a folder")
+    parser.add_weights("lite, which comes with raindrop")
+    parser.add_switch("overwrite", "derain what is in the output already, too")
+    parser.add_switch("attention", "write the attention maps too")
+    parser.add_switch("compare", "write before|after too")
+    parser.add_argument(
+        "--tile",
+        type=int,
+        help="pictures of more than TILE x TILE pixels are cut into tiles; 0: none; "
+        "default: 768, or 1152 for networks on patches of pixels",
+    )
+    parser.add_argument(
+        "--temporal",
+        type=_temporal,
+        default=0.0,
+        help="steadies a video's attention map: weight of the frame before, to 0.99",
+    )
+    parser.add_argument(
+        "--max_megapixels",
+        type=float,
+        help="larger pictures are refused; default: 178.9",
+    )
+
+
+def _derain(options: argparse.Namespace) -> int:
+    from raindrop.media import pictures
+    from raindrop.restoration import derainer, files
+
+    source, target = required(options, "input", "output")
+    if options.max_megapixels is not None:
+        pictures.limit_megapixels(options.max_megapixels)
+    summary = files.derain_files(
+        derainer.load(options.weights, options.tile),
+        source,
+        target,
+        files.Options(
+            options.overwrite, options.attention, options.compare, options.temporal
+        ),
+    )
+    print(f"{target}: {summary}")
+    return 1 if summary.failed or summary.damaged else 0
+
+
+def _render_arguments(parser: Parser) -> None:
+    parser.add_path("input", "folder of photographs")
+    parser.add_path("output", "folder for the pairs")
+    parser.add_argument(
+        "--copies", type=_positive, default=1, help="pictures made of each photograph"
+    )
+
+
+def _render(options: argparse.Namespace) -> None:
+    from raindrop.data import rendered_pairs
+
+    source, target = required(options, "input", "output")
+    config = config_of(options)
+    sheet = rendered_pairs.render_folder(
+        source, target, config.data.rendering, config.training.seed, options.copies
+    )
+    print(sheet)
+
+
+def _convert_arguments(parser: Parser) -> None:
+    parser.add_path("weights", "what --weights of derain takes")
+    parser.add_path("output", "the .safetensors file to write")
+    parser.add_argument(
+        "--dtype",
+        choices=["float32", "float16"],
+        default="float32",
+        help="of the numbers in it",
+    )
+
+
+def _convert(options: argparse.Namespace) -> None:
+    from raindrop.weights import checkpoints, safetensors_file
+
+    weights, target = required(options, "weights", "output")
+    loaded = checkpoints.load_generator(weights)
+    safetensors_file.write(loaded, target, options.dtype)
+    print(target)
+
+
+def _check_arguments(parser: Parser) -> None:
+    _add_workdir(parser)
+    parser.add_argument(
+        "--output",
+        type=os.path.expanduser,
+        help="folder to write; default: that of --workdir",
+    )
+
+
+def _check(options: argparse.Namespace) -> None:
+    from raindrop.data import check
+
+    text, sheets = check.check(
+        config_of(options), options.output or workdir_of(options)
+    )
+    print(text)
+    for path in sheets:
+        print(path)
+
+
+MODES = {
+    "derain": Mode(
+        "remove raindrops from a picture, a folder or a video",
+        _derain_arguments,
+        _derain,
+    ),
+    "train": Mode(
+        "train a network, or resume a run",
+        _train_arguments,
+        _train,
+        takes_config=True,
+        extra="train",
+    ),
+    "evaluate": Mode(
+        "score weights on pairs: PSNR and SSIM, a table, an HTML report",
+        _evaluate_arguments,
+        _evaluate,
+        takes_config=True,
+        extra="train",
+    ),
+    "render": Mode(
+        "put raindrops before photographs: a data set of pairs",
+        _render_arguments,
+        _render,
+        takes_config=True,
+        extra="train",
+    ),
+    "check": Mode(
+        "look for mistakes in pairs before training on them",
+        _check_arguments,
+        _check,
+        takes_config=True,
+        extra="train",
+    ),
+    "convert": Mode(
+        "write any weights as one .safetensors file", _convert_arguments, _convert
+    ),
+}
