@@ -256,8 +256,9 @@ def _main(argv: Sequence[str]) -> int:
         package = (error.name or "").partition(".")[0]
         if package in ("", "raindrop") or not mode.extra:
             raise
+        install = "pip install -r requirements-cpu.txt"
+        if program() != "python main.py":
+            install = f"pip install 'raindrop[{mode.extra}]'"
         raise UserError(
-            f"{name} needs the package {package}, which is not installed: "
-            f"pip install 'raindrop[{mode.extra}]', or in a checkout "
-            "pip install -r requirements-cpu.txt"
+            f"{name} needs the package {package}, which is not installed: {install}"
         ) from error

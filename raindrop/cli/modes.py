@@ -236,7 +236,6 @@ MODES = {
         _render_arguments,
         _render,
         takes_config=True,
-        extra="train",
     ),
     "check": Mode(
         "look for mistakes in pairs before training on them",
