@@ -1,32 +1,55 @@
-"""A generator over a set of pairs: PSNR and SSIM, protocol by protocol; the report."""
+"""A generator over a set of pairs: its scores, protocol by protocol; the report."""
 
 import csv
 import io
 import json
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from raindrop import provenance
 from raindrop.data.pairs import Pair
 from raindrop.errors import UserError
 from raindrop.evaluation import metrics, report
 from raindrop.media import atomic, pictures
 
-_MEASURES = ("psnr", "ssim")
 _SIDES = ("input", "output")
 # uint8 RGB [H, W, 3] -> float RGB in [0, 1] of the same size, attention [N, H, W, 1]
 Run = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 OnImage = Callable[[Pair, np.ndarray, np.ndarray, dict[str, Any]], None]
+Distance = Callable[[np.ndarray, np.ndarray], float]  # such as `metrics.LPIPS`
 Evaluation = dict[str, Any]
+
+
+def make_lpips(settings: Any) -> metrics.LPIPS | None:
+    """LPIPS where a config's group `eval` asks for it, or its protocol needs it.
+
+    Raises:
+      UserError: the weights are missing, or of another network than the protocol's.
+    """
+    if settings.protocol != "ntire":
+        return metrics.LPIPS(settings.lpips_network) if settings.lpips else None
+    if settings.lpips_network != "alex":
+        raise UserError(
+            "eval.protocol=ntire is with LPIPS of AlexNet; leave eval.lpips_network "
+            "at alex"
+        )
+    return metrics.LPIPS("alex")
+
+
+def _protocols(lpips: Distance | None) -> list[str]:
+    """Those that can be measured: `ntire` is with LPIPS of AlexNet."""
+    with_score = lpips is not None and getattr(lpips, "network", "alex") == "alex"
+    return [p for p in metrics.PROTOCOLS if p != "ntire" or with_score]
 
 
 def evaluate(
     run: Run,
     pairs: Iterable[Pair],
-    lpips: Callable[[np.ndarray, np.ndarray], float] | None = None,
+    lpips: Distance | None = None,
     on_image: OnImage | None = None,
 ) -> Evaluation:
     """Scores the output, and the untouched input beside it, image by image.
@@ -37,41 +60,48 @@ def evaluate(
     Args:
       run: the generator, such as `Derainer.run`.
       pairs: to score on.
-      lpips: of `metrics.make_lpips`, to measure that too.
+      lpips: such as `metrics.LPIPS`, to measure that, and the protocol `ntire`, too.
       on_image: called with every pair, its output and attention maps, and its row.
 
     Returns:
       {"protocols": {protocol: {"input": {"psnr", "ssim"}, "output": ...,
-      "identical"}}, "images": [{"name", protocol: {"input": ..., "output": ...}}]};
-      the protocols' numbers are means over the images, infinite where all are. With
-      `lpips` an entry "lpips" {"input", "output"} more, in both.
+      "identical"}}, "images": [{"name", protocol: {"input": ..., "output": ...}}],
+      "pictures_sha256": of all pairs}; the protocols' numbers are means over the
+      images, infinite where all are. With `lpips` an entry "lpips" {"input", "output"}
+      more, in both.
 
     Raises:
       UserError: no pairs, or one that cannot be scored.
     """
     images = []
+    protocols = _protocols(lpips)
+    digest = provenance.Digest()
     for pair in pairs:
         output, attention = run(pair.rainy)
+        digest.add(pair.rainy, pair.clean)
         row: dict[str, Any] = {"name": pair.name}
-        sides = dict(zip(_SIDES, (pair.rainy, output), strict=True))
+        pictures = dict(zip(_SIDES, (pair.rainy, output), strict=True))
         try:
-            for protocol in metrics.PROTOCOLS:
+            if lpips:
+                row["lpips"] = {s: lpips(p, pair.clean) for s, p in pictures.items()}
+            for protocol in protocols:
                 row[protocol] = {
-                    side: metrics.score(picture, pair.clean, protocol)
-                    for side, picture in sides.items()
+                    side: metrics.score(
+                        picture, pair.clean, protocol, row.get("lpips", {}).get(side)
+                    )
+                    for side, picture in pictures.items()
                 }
         except ValueError as error:
             raise UserError(f"{pair.name} cannot be scored: {error}") from None
-        if lpips:
-            row["lpips"] = {s: lpips(p, pair.clean) for s, p in sides.items()}
         images.append(row)
         if on_image:
             on_image(pair, output, attention, row)
     if not images:
         raise UserError("there are no pairs to evaluate on")
     evaluation: Evaluation = {
-        "protocols": {p: _means([r[p] for r in images]) for p in metrics.PROTOCOLS},
+        "protocols": {p: _means([r[p] for r in images], p) for p in protocols},
         "images": images,
+        "pictures_sha256": digest.hexdigest(),
     }
     if lpips:
         evaluation["lpips"] = {
@@ -81,22 +111,49 @@ def evaluate(
     return evaluation
 
 
-def _means(rows: list[dict[str, Any]]) -> dict[str, Any]:
+def _means(rows: list[dict[str, Any]], protocol: str) -> dict[str, Any]:
     differing = [
         row for row in rows if all(math.isfinite(row[s]["psnr"]) for s in _SIDES)
     ]
-    means: dict[str, Any] = {
-        side: {
-            "psnr": float(np.mean([row[side]["psnr"] for row in differing or rows])),
-            "ssim": float(np.mean([row[side]["ssim"] for row in rows])),
-        }
-        for side in _SIDES
+    means: dict[str, Any] = {"identical": len(rows) - len(differing)}
+    for side in _SIDES:
+        means[side] = {}
+        for measure in metrics.MEASURES[protocol]:
+            counted = differing or rows if measure == "psnr" else rows
+            mean = np.mean([row[side][measure] for row in counted])
+            means[side][measure] = float(mean)
+        if protocol == "ntire":  # linear, but for the pictures that PSNR leaves out
+            parts = {m: means[side][m] for m in ("psnr", "ssim", "lpips")}
+            means[side]["score"] = metrics.challenge_score(**parts)
+    return means
+
+
+def choosing(evaluation: Evaluation, protocol: str) -> float:
+    """The number that chooses among checkpoints: PSNR, or the score of `ntire`."""
+    output = evaluation["protocols"][protocol]["output"]
+    return output.get("score", output["psnr"])
+
+
+def scalars(evaluation: Evaluation) -> dict[str, float]:
+    """The means as metrics: 'psnr_release', 'psnr_release_input' and so on."""
+    found = {
+        f"{measure}_{protocol}{suffix}": means[side][measure]
+        for protocol, means in evaluation["protocols"].items()
+        for side, suffix in (("output", ""), ("input", "_input"))
+        for measure in metrics.MEASURES[protocol]
     }
-    return means | {"identical": len(rows) - len(differing)}
+    if "lpips" in evaluation and "ntire" not in evaluation["protocols"]:
+        found["lpips"] = evaluation["lpips"]["output"]
+        found["lpips_input"] = evaluation["lpips"]["input"]
+    return found
 
 
 def evaluate_to_folder(
-    run: Run, pairs: Iterable[Pair], folder: str | Path, settings: Any
+    run: Run,
+    pairs: Iterable[Pair],
+    folder: str | Path,
+    settings: Any,
+    record: Mapping[str, Any] | None = None,
 ) -> tuple[Evaluation, list[Path]]:
     """`evaluate`, and all there is to look at.
 
@@ -106,16 +163,20 @@ def evaluate_to_folder(
       folder: gets evaluation.json, evaluation.csv, evaluation.html (see `report`) and
         the output images, in `evaluation/NAME.png`.
       settings: config group `eval`.
+      record: where the numbers come from, for the JSON and the page.
 
     Returns:
       The evaluation, and what was written.
 
     Raises:
-      UserError: as `evaluate`; a folder that cannot be written; lpips is missing.
+      UserError: as `evaluate`; a folder that cannot be written; LPIPS's weights are
+        missing.
     """
     folder = Path(folder)
-    lpips = metrics.make_lpips() if settings.lpips else None
-    cards = report.Report(settings.report_images, settings.report_width)
+    lpips = make_lpips(settings)
+    cards = report.Report(
+        settings.report_images, settings.report_width, settings.protocol
+    )
 
     def on_image(pair: Pair, output: np.ndarray, maps: np.ndarray, row: Any) -> None:
         path = folder / "evaluation" / f"{pair.name}.png"
@@ -123,36 +184,38 @@ def evaluate_to_folder(
         cards.add(pair, pictures.to_uint8(output), maps, row)
 
     evaluation = evaluate(run, pairs, lpips, on_image)
+    record = dict(record or {}) | {"protocol": settings.protocol}
+    if lpips:
+        record["lpips"] = {"network": lpips.network} | lpips.weights
+    evaluation["provenance"] = record
     written = write(evaluation, folder)
     path = folder / "evaluation.html"
-    write_text(path, cards.html(table(evaluation), "evaluation"))
+    write_text(path, cards.html(table(evaluation), "evaluation", record))
     return evaluation, [*written, path, folder / "evaluation"]
 
 
 def table(evaluation: Evaluation) -> str:
-    """The means, as text: a line for each protocol, input beside output."""
-    lines = [
-        f"{'protocol':<10}{'input':^18}{'output':^18}{'gain':^18}",
-        f"{'':<10}" + f"{'PSNR':>8}{'SSIM':>8}  " * 3,
+    """The means, as text: a line for each measure, input beside output."""
+    lines = [f"{'protocol':<10}{'':<8}{'input':>10}{'output':>10}{'gain':>10}"]
+    rows = [
+        (protocol if i == 0 else "", measure, means["input"], means["output"])
+        for protocol, means in evaluation["protocols"].items()
+        for i, measure in enumerate(metrics.MEASURES[protocol])
     ]
-    for protocol, means in evaluation["protocols"].items():
-        before, after = means["input"], means["output"]
-        lines.append(
-            f"{protocol:<10}"
-            + f"{before['psnr']:>8.2f}{before['ssim']:>8.4f}  "
-            + f"{after['psnr']:>8.2f}{after['ssim']:>8.4f}  "
-            + f"{after['psnr'] - before['psnr']:>+8.2f}"
-            + f"{after['ssim'] - before['ssim']:>+8.4f}"
-        )
-    if "lpips" in evaluation:
-        before, after = (evaluation["lpips"][side] for side in _SIDES)
-        numbers = (f"{before:>18.4f}", f"{after:>18.4f}", f"{after - before:>+18.4f}")
-        lines.append(f"{'LPIPS':<8}" + "".join(numbers))
+    if "lpips" in evaluation and "ntire" not in evaluation["protocols"]:
+        network = evaluation.get("provenance", {}).get("lpips", {}).get("network", "")
+        sides = ({"lpips": evaluation["lpips"][side]} for side in _SIDES)
+        rows.append((network, "lpips", *sides))
+    for protocol, measure, before, after in rows:
+        digits = 2 if measure in ("psnr", "score") else 4
+        a, b = before[measure], after[measure]
+        numbers = f"{a:>10.{digits}f}{b:>10.{digits}f}{b - a:>+10.{digits}f}"
+        lines.append(f"{protocol:<10}{metrics.NAMES[measure]:<8}{numbers}")
     count = len(evaluation["images"])
     lines.append(f"mean over {count} image{'s' if count > 1 else ''}")
     identical = max(means["identical"] for means in evaluation["protocols"].values())
     if identical:
-        lines[-1] += f"; PSNR without {identical} equal to its clean twin"
+        lines[-1] += f"; PSNR without {identical} equal to the ground truth"
     return "\n".join(lines)
 
 
@@ -171,9 +234,9 @@ def write(evaluation: Evaluation, folder: str | Path) -> list[Path]:
     text = io.StringIO()
     names = [
         (protocol, side, measure)
-        for protocol in metrics.PROTOCOLS
+        for protocol in evaluation["protocols"]
         for side in _SIDES
-        for measure in _MEASURES
+        for measure in metrics.MEASURES[protocol]
     ]
     sides = _SIDES if "lpips" in evaluation else ()
     rows = csv.writer(text, lineterminator="\n")
@@ -208,6 +271,6 @@ def write_text(path: Path, content: str) -> None:
 def _finite(tree: Any) -> Any:
     if isinstance(tree, dict):
         return {name: _finite(value) for name, value in tree.items()}
-    if isinstance(tree, list):
+    if isinstance(tree, list | tuple):
         return [_finite(value) for value in tree]
     return None if isinstance(tree, float) and not math.isfinite(tree) else tree

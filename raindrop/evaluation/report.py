@@ -5,17 +5,20 @@ import html
 import io
 import json
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from raindrop import provenance
 from raindrop.data.pairs import Pair
+from raindrop.evaluation.metrics import NAMES
 from raindrop.media import pictures
 
 _QUALITY = 80  # of the JPEGs
-_PROTOCOL = "release"
 _MAP_WIDTH = 3  # attention maps are this many times smaller than the pictures
+_COLUMNS = ("input", "output", "gain")  # of each measure
 
 
 class Report:
@@ -24,10 +27,12 @@ class Report:
     Args:
       max_images: with pictures; all further ones are in the table alone.
       width: of the pictures in pixels; smaller ones stay as they are.
+      protocol: whose numbers the table holds, one of `metrics.PROTOCOLS`.
     """
 
-    def __init__(self, max_images: int, width: int) -> None:
+    def __init__(self, max_images: int, width: int, protocol: str = "release") -> None:
         self._max_images, self._width = max_images, width
+        self._protocol = protocol
         self._rows: list[dict[str, Any]] = []
         self._pictures: list[dict[str, Any]] = []
 
@@ -42,11 +47,12 @@ class Report:
           maps: attention [N, H, W, 1], nominally in [0, 1].
           row: of `evaluate.evaluate`.
         """
-        before, after = row[_PROTOCOL]["input"], row[_PROTOCOL]["output"]
-        numbers = [before["psnr"], after["psnr"], after["psnr"] - before["psnr"]]
-        numbers += [before["ssim"], after["ssim"], after["ssim"] - before["ssim"]]
+        sides = [dict(row[self._protocol][side]) for side in _COLUMNS[:2]]
         if "lpips" in row:
-            numbers += [row["lpips"]["input"], row["lpips"]["output"]]
+            for side, scores in zip(_COLUMNS, sides, strict=False):
+                scores["lpips"] = row["lpips"][side]
+        before, after = sides
+        numbers = {m: (before[m], after[m], after[m] - before[m]) for m in before}
         self._rows.append({"name": row["name"], "numbers": numbers})
         if len(self._pictures) < self._max_images:
             self._pictures.append(
@@ -58,18 +64,29 @@ class Report:
                 }
             )
 
-    def html(self, summary: str, title: str) -> str:
-        """The page: the summary's text, the table, and the pictures of a chosen row."""
-        names = ["image", "PSNR input", "PSNR output", "gain"]
-        names += ["SSIM input", "SSIM output", "gain"]
-        if self._rows and len(self._rows[0]["numbers"]) > 6:
-            names += ["LPIPS input", "LPIPS output"]
-        head = "".join(f"<th><button>{name}</button></th>" for name in names)
+    def html(
+        self, summary: str, title: str, record: Mapping[str, Any] | None = None
+    ) -> str:
+        """The page: the summary, the table, and the pictures of a chosen row.
+
+        Args:
+          summary: text.
+          title: of the page.
+          record: where the numbers come from, see `provenance`; with the config.
+        """
+        measures = list(self._rows[0]["numbers"]) if self._rows else []
+        groups = "".join(f'<th colspan="3">{NAMES[m]}</th>' for m in measures)
+        head = "".join(
+            f"<th><button>{name}</button></th>"
+            for name in ("image", *_COLUMNS * len(measures))
+        )
         body = []
         for i, row in enumerate(self._rows):
             cells = "".join(
-                f'<td data-value="{_sortable(number)}">{_shown(number, column)}</td>'
-                for column, number in enumerate(row["numbers"])
+                f'<td data-value="{_sortable(number)}">'
+                f"{_shown(number, measure, column)}</td>"
+                for measure, numbers in row["numbers"].items()
+                for column, number in zip(_COLUMNS, numbers, strict=True)
             )
             name = html.escape(row["name"])
             if i < len(self._pictures):
@@ -86,12 +103,27 @@ class Report:
         return (
             _PAGE.replace("@TITLE@", html.escape(title))
             .replace("@SUMMARY@", html.escape(summary))
+            .replace("@RECORD@", _record(record or {}))
             .replace("@NOTE@", note)
-            .replace("@PROTOCOL@", _PROTOCOL)
+            .replace("@PROTOCOL@", self._protocol)
+            .replace("@GROUPS@", groups)
             .replace("@HEAD@", head)
             .replace("@BODY@", "\n".join(body))
             .replace("@DATA@", data)
         )
+
+
+def _record(record: Mapping[str, Any]) -> str:
+    """Weights, data, protocol, versions and date as a list; the config folded away."""
+    rows = "".join(
+        f"<dt>{html.escape(name)}</dt><dd>{html.escape(text)}</dd>"
+        for name, text in provenance.lines(record)
+    )
+    text = f"<dl>{rows}</dl>" if rows else ""
+    if "config" in record:
+        config = html.escape(json.dumps(record["config"], indent=2))
+        text += f"<details><summary>config</summary><pre>{config}</pre></details>"
+    return text
 
 
 def _embed(image: np.ndarray, width: int) -> str:
@@ -110,39 +142,48 @@ def _sortable(number: float) -> str:
     return str(number) if math.isfinite(number) else "1e9"
 
 
-def _shown(number: float, column: int) -> str:
+def _shown(number: float, measure: str, column: str) -> str:
     if not math.isfinite(number):
         return "equal" if number != number or number > 0 else "-"
-    digits = 2 if column < 3 else 4
-    return f"{number:+.{digits}f}" if column in (2, 5) else f"{number:.{digits}f}"
+    digits = 2 if measure in ("psnr", "score") else 4
+    return f"{number:{'+' if column == 'gain' else ''}.{digits}f}"
 
 
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>@TITLE@</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <style>
-body { font: 14px/1.5 system-ui, sans-serif; margin: 2em auto; max-width: 75em;
+body { font: 14px/1.5 system-ui, sans-serif; margin: 1em auto; max-width: 110em;
   padding: 0 1em; color: #222; background: #fff }
 pre { background: #f4f4f4; padding: 1em; overflow: auto }
-main { display: flex; flex-wrap: wrap; gap: 2em; align-items: flex-start }
-table { border-collapse: collapse } td, th { padding: .15em .6em; text-align: right }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: 0 1em }
+dt { font-weight: 600 } dd { margin: 0; overflow-wrap: anywhere }
+#about { display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: 0 2em }
+main { display: grid; grid-template-columns: minmax(0, max-content) minmax(20em, 1fr);
+  gap: 2em; align-items: start }
+#scores { overflow: auto; max-height: 96vh; font-size: 12px }
+thead { position: sticky; top: 0; background: #fff }
+table { border-collapse: collapse } td, th { padding: .15em .5em; text-align: right }
 td:first-child, th:first-child { text-align: left }
 tbody tr:nth-child(odd) { background: #f4f4f4 }
 tbody tr.chosen { background: #cfe3ff }
 button { font: inherit; color: #0645ad; background: none; border: 0; padding: 0;
   cursor: pointer }
 th button { color: inherit; font-weight: 600 }
-#look { position: sticky; top: 1em; flex: 1 1 30em }
+#look { position: sticky; top: 1em } #look h2 { margin: 0; overflow-wrap: anywhere }
+@media (max-width: 56em) { main, #about { grid-template-columns: minmax(0, 1fr) }
+  #look { grid-row: 1; position: static } #scores { max-height: none } }
 #stage { position: relative; line-height: 0 }
 #stage img { width: 100% } #left { position: absolute; inset: 0 }
 #slider { width: 100% } #maps img { width: 24%; margin-right: 1% }
 </style></head><body>
-<h1>@TITLE@</h1><pre>@SUMMARY@</pre>
+<h1>@TITLE@</h1><div id="about"><pre>@SUMMARY@</pre><div>@RECORD@</div></div>
 <p>Per image, protocol <code>@PROTOCOL@</code>. A click on a heading sorts, one on a
 name shows the pictures; the slider moves the border between left and right. @NOTE@</p>
-<main><table><thead><tr>@HEAD@</tr></thead><tbody>
+<main><div id="scores"><table><thead><tr><th></th>@GROUPS@</tr><tr>@HEAD@</tr></thead>
+<tbody>
 @BODY@
-</tbody></table>
+</tbody></table></div>
 <section id="look" hidden><h2></h2>
 <div id="stage"><img id="right" alt=""><img id="left" alt=""></div>
 <input id="slider" type="range" min="0" max="100" value="50" aria-label="border">

