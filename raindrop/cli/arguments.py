@@ -28,7 +28,7 @@ class _Help(argparse.HelpFormatter):
 
     def _get_help_string(self, action: argparse.Action) -> str:
         text = action.help or ""
-        no_default = action.default in (None, False, argparse.SUPPRESS)
+        no_default = any(action.default is v for v in (None, False, argparse.SUPPRESS))
         if not action.option_strings or no_default or "default:" in text:
             return text
         return f"{text}; default: {action.default}"

@@ -2,8 +2,6 @@
 
 import itertools
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -145,26 +143,3 @@ def test_work_directories_that_cannot_be_written(photos, tmp_path):
     for workdir in ("/proc/run", tmp_path / "file", tmp_path / "file" / "run"):
         with pytest.raises(UserError, match="cannot be written"):
             train_and_evaluate(config, workdir)
-
-
-@pytest.mark.parametrize(
-    ("argument", "words"),
-    [
-        ("--config.training.num_stepz=3", "did you mean num_steps"),
-        ("--config.training.num_steps=abc", "num_steps"),
-        ("--config=configs/nowhere.py", "nowhere.py"),
-        ("--conf.training.num_steps=3", "conf.training"),
-    ],
-)
-def test_the_command_line(argument, words, tmp_path):
-    done = subprocess.run(
-        [sys.executable, "main.py", argument, f"--workdir={tmp_path / 'run'}"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 2, done.stderr
-    assert len(done.stderr.splitlines()) == 1
-    assert words in done.stderr
-    assert not (tmp_path / "run").exists()
