@@ -23,7 +23,7 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from configs import default
-from raindrop.data import pairs, pipeline
+from raindrop.data import layouts, pipeline
 from raindrop.media import pictures
 
 CROP, BATCH = 256, 8
@@ -43,7 +43,7 @@ def write_pairs(folder: Path, width: int, height: int, count: int) -> None:
 
 def plain_loop(folder: Path) -> Callable[[], np.ndarray]:
     """The next batch, by a loop."""
-    files, rng = pairs.load(folder), np.random.default_rng(0)
+    files, rng = layouts.load(folder).files, np.random.default_rng(0)
 
     def batch() -> np.ndarray:
         crops = []

@@ -19,16 +19,23 @@ def get_config() -> ConfigDict:
     config = ConfigDict()
 
     config.data = ConfigDict()
-    config.data.name = "rendered"  # rendered | pairs | raindrop
+    config.data.name = "rendered"  # rendered | pairs | raindrop | raindrop_clarity
     # Of 'rendered': 'bundled' (a few that come with scikit-image) or a folder.
     config.data.photos = "bundled"
-    # Of 'pairs', a folder with data/ and gt/ or the like; of 'raindrop', the folder
-    # with train.zip, test_a.zip and test_b.zip or what they hold.
+    # Of 'pairs', a folder in one of the layouts of raindrop.data.layouts (data/ and gt/
+    # or the like); of 'raindrop' and 'raindrop_clarity', the folder with the zip files
+    # as published, or with what they hold.
     config.data.dir = ""
-    config.data.rainy = ""  # of 'pairs', in place of dir: the folder of rainy pictures
-    config.data.clean = ""  # and that of their clean twins
+    # Of 'pairs': the folders of rainy pictures and of their ground truth, in dir or by
+    # themselves; or left and right, where each picture in dir holds both.
+    config.data.rainy = ""
+    config.data.clean = ""
     # Shares of the sources in a run; all zero: data.name alone.
-    config.data.mixture = ConfigDict({"rendered": 0.0, "pairs": 0.0, "raindrop": 0.0})
+    config.data.mixture = ConfigDict()
+    config.data.mixture.rendered = 0.0
+    config.data.mixture.pairs = 0.0
+    config.data.mixture.raindrop = 0.0
+    config.data.mixture.raindrop_clarity = 0.0
     config.data.crop_size = 256
     config.data.flip = True  # left and right, at random
     config.data.scale = (1.0, 1.0)  # range of the random factor pictures grow by
@@ -41,9 +48,9 @@ def get_config() -> ConfigDict:
     # is no veil either.
     config.data.hazy = 0.0
     config.data.haze = (0.4, 1.0)
-    # Pictures to train on that cannot be decoded: raise (the run ends) | skip (each is
-    # named once, and the one after it taken in its place). A held-out one ends the run,
-    # and so does a pair that its header shows to be bad: --mode=check names those.
+    # Pictures that cannot be read: raise (the run, evaluation or rendering ends) | skip
+    # (each is named and left out; one to train on only once it is decoded, and then the
+    # one after it is taken in its place). `check` names them before.
     config.data.on_error = "raise"
     config.data.cache_gib = 2.0  # of decoded pictures to keep in memory
     config.data.mask = ConfigDict()  # of real pairs; see raindrop.data.masks
@@ -123,14 +130,18 @@ def get_config() -> ConfigDict:
     config.training.weights = ""  # start the generator from these
 
     config.eval = ConfigDict()
-    # What to evaluate on: rendered | pairs | raindrop; '': pictures held out of data
-    # while training, and with --mode=evaluate all pairs of data.
+    # What to evaluate on, a name as in data; '': pictures held out of data while
+    # training, and with --mode=evaluate all pairs of data.
     config.eval.name = ""
     config.eval.dir = ""  # these three as in data, where they are to differ
     config.eval.rainy = ""
     config.eval.clean = ""
-    config.eval.split = "test_a"  # of 'raindrop': train | test_a | test_b
-    config.eval.num_images = 8  # held out of the data, at most a tenth of it
+    # Of 'raindrop': train | test_a | test_b; of 'raindrop_clarity': train | test, which
+    # are day_train and night_train, day_test and night_test. '': test_a and test.
+    config.eval.split = ""
+    # Held out of the data, at most a tenth of it; other pairs of their scenes are not
+    # trained on, either.
+    config.eval.num_images = 8
     config.eval.seed = 1  # of the drops on held-out photographs
     # release | bt601 | rgb | ntire; whose PSNR (of ntire, whose score) finds the best
     # checkpoint, and whose numbers are in the HTML report

@@ -4,22 +4,54 @@ NumPy and Pillow alone: `raindrop.pretrained.train_full` runs where little else 
 """
 
 import math
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageFilter
 
-# What decides an example: row, column, flip, scale; blurred, how much; hazy, its
-# transmission, its airlight; what of it stands in focus.
-NUM_DRAWS = 11
+
+class Draws(NamedTuple):
+    """What decides an example: numbers in [0, 1).
+
+    Attributes:
+      row: of the crop.
+      column: of the crop.
+      flip: whether left and right change places.
+      scale: by how much the picture grows.
+      blurred: whether the scene is out of focus.
+      blur: by how much.
+      hazy: whether it is in haze.
+      transmission: of the haze.
+      airlight: of the haze.
+      direction: of the contour of a subject in focus before a blurred scene.
+      subject: below 0.5 there is none; above, the more, the less is left of it.
+    """
+
+    row: float
+    column: float
+    flip: float
+    scale: float
+    blurred: float
+    blur: float
+    hazy: float
+    transmission: float
+    airlight: float
+    direction: float
+    subject: float
 
 
-def augment(images: np.ndarray, u: np.ndarray, data: Any, scene: bool) -> np.ndarray:
+NUM_DRAWS = len(Draws._fields)
+
+
+def augment(
+    images: np.ndarray, draws: Sequence[float], data: Any, scene: bool
+) -> np.ndarray:
     """A random crop as a config's `data` group describes it.
 
     Args:
       images: uint8 [H, W, C], three channels for each picture.
-      u: `NUM_DRAWS` numbers in [0, 1) that decide.
+      draws: the `NUM_DRAWS` numbers of `Draws`, in its order.
       data: with `crop_size`, `scale` and `flip`, and of photographs `blurred`, `blur`,
         `hazy` and `haze`.
       scene: a photograph, yet without drops, and not a finished pair.
@@ -30,20 +62,24 @@ def augment(images: np.ndarray, u: np.ndarray, data: Any, scene: bool) -> np.nda
     Raises:
       ValueError: a picture smaller than the crop.
     """
-    crop = cut(images, u[:4], data.crop_size, data.scale, data.flip)
-    if scene and u[4] < data.blurred:
-        behind = blur(crop, u[5], data.blur)
+    draws = Draws(*draws)
+    crop = cut(images, draws, data.crop_size, data.scale, data.flip)
+    if scene and draws.blurred < data.blurred:
+        behind = blur(crop, draws.blur, data.blur)
         # Every other one keeps something sharp before it: pale patches beside fur or
         # leaves are not drops, either.
-        crop = behind if u[10] < 0.5 else stand_before(crop, behind, u[9], u[10])
-    if scene and u[6] < data.hazy:
-        crop = haze(crop, u[7], u[8], data.haze)
+        if draws.subject < 0.5:
+            crop = behind
+        else:
+            crop = stand_before(crop, behind, draws.direction, draws.subject)
+    if scene and draws.hazy < data.hazy:
+        crop = haze(crop, draws.transmission, draws.airlight, data.haze)
     return crop
 
 
 def cut(
     images: np.ndarray,
-    u: np.ndarray,
+    draws: Draws,
     size: int,
     scale: tuple[float, float],
     flip: bool,
@@ -52,7 +88,7 @@ def cut(
 
     Args:
       images: uint8 [H, W, C].
-      u: four numbers in [0, 1) that decide: row, column, flip, scale.
+      draws: of which `row`, `column`, `flip` and `scale` decide.
       size: side of the result.
       scale: range of the factor by which the picture grows (both ways alike). A square
         that would then not fit is taken as large as the picture.
@@ -68,14 +104,14 @@ def cut(
     if min(height, width) < size:
         raise ValueError(f"{width} x {height} is smaller than a crop of {size}")
     low, high = scale
-    window = round(size / (low + (high - low) * u[3]))
+    window = round(size / (low + (high - low) * draws.scale))
     window = min(window, height, width)
-    top = math.floor(u[0] * (height - window + 1))
-    left = math.floor(u[1] * (width - window + 1))
+    top = math.floor(draws.row * (height - window + 1))
+    left = math.floor(draws.column * (width - window + 1))
     crop = images[top : top + window, left : left + window]
     if window != size:
         crop = _each(crop, lambda x: x.resize((size, size), Image.Resampling.BICUBIC))
-    if flip and u[2] < 0.5:
+    if flip and draws.flip < 0.5:
         crop = crop[:, ::-1]
     return np.ascontiguousarray(crop)
 

@@ -1,7 +1,7 @@
 """A look at pairs before they are trained on: `--mode=check`."""
 
 import collections
-from collections.abc import Iterable
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +9,13 @@ import cv2
 import numpy as np
 from skimage.registration import phase_cross_correlation
 
-from raindrop.data import masks, pairs, photographs, sources
+from raindrop.data import masks, pairs, scenes, sources
 from raindrop.data.pairs import Pair, PairSet
 from raindrop.data.rendered_pairs import thumbnail
-from raindrop.errors import UserError
+from raindrop.data.sources.source import PairSource, Part
+from raindrop.errors import UserError, printable
 from raindrop.media import pictures
 
-# Thumbnails that scenes are told by; small enough to forgive drops and noise.
-_SCENE = (32, 24)
 _PRECISION = 4  # of a shift, parts of a pixel
 
 
@@ -36,77 +35,91 @@ def check(config: Any, folder: str | Path) -> tuple[str, list[Path]]:
     """
     folder = Path(folder)
     lines: list[str] = []
-    scenes: dict[str, tuple[list[str], np.ndarray]] = {}
+    vectors: dict[str, _Vectors] = {}
     sheets = []
-    for title, pair_set in _sets(config, lines):
-        lines.append(f"{title}: {len(pair_set)} pairs")
-        found, rows, scenes[title] = _look(pair_set, config)
+    for source, part in _parts(config):
+        lines += part.lines
+        if part.pairs is None:
+            continue
+        lines.append(f"{part.title}: {len(part.pairs)} pairs")
+        found, rows, vectors[part.title] = _look(part.pairs, config)
+        if part.trained_on and config.eval.num_images:
+            found += _split_lines(source, part.pairs, vectors[part.title])
         lines += [f"  {line}" for line in found]
         if rows:
-            path = folder / f"check_{title.replace('/', '_')}.png"
+            path = folder / f"check_{part.title.replace('/', '_')}.png"
             pictures.write_image(path, np.concatenate(rows))
             sheets.append(path)
-    titles = list(scenes)
+    titles = list(vectors)
+    least = config.check.same_scene
     for i, first in enumerate(titles):
         for second in titles[i + 1 :]:
-            same = _same_scenes(*scenes[first], *scenes[second], config.check)
+            same = _same_scenes(vectors[first], vectors[second], least)
             lines.append(
                 f"{first} and {second}: {len(same)} pictures of {second} show a scene "
                 f"of {first}" + (f": {pairs.shorten(same)}" if same else "")
             )
-    return "\n".join(lines), sheets
+    return printable("\n".join(lines)), sheets
 
 
-def _sets(config: Any, lines: list[str]) -> Iterable[tuple[str, PairSet]]:
-    """The sets of pairs that training and evaluation would read, by title."""
-    names = dict.fromkeys([*sources.weights(config.data), config.eval.name])
-    places: list[tuple[str, str, Any]] = []
+def _parts(config: Any) -> Iterator[tuple[PairSource, Part]]:
+    """The sets that training and evaluation would read, with their sources."""
+    names = list(sources.weights(config.data))
     for name in names:
-        if name == "pairs":
-            places.append(("pairs", name, config.data))
-        elif name == "raindrop":
-            places += [(f"raindrop/{s}", name, config.data) for s in _splits(config)]
-    if "rendered" in names:
-        train, held_out = photographs.split(config.data.photos, config.eval.num_images)
-        photographs.at_least(train, config.data.crop_size)
-        lines.append(f"rendered: {len(train)} photographs, {len(held_out)} held out")
-    if config.eval.dir or config.eval.rainy:
-        places.append(("eval", config.eval.name or config.data.name, config.eval))
-    for title, name, where in places:
-        if name == "pairs":
-            yield title, _usable(title, where, lines)
-        else:
-            split = config.eval.split if title == "eval" else title.split("/")[1]
-            yield title, sources.open_pairs(name, where, split)
+        source = sources.of(config, name)
+        for part in source.parts():
+            yield source, part
+    evaluated = config.eval.name or config.data.name
+    elsewhere = config.eval.dir or config.eval.rainy or evaluated not in names
+    source = sources.of(config, evaluated, "eval.name")
+    if elsewhere and not source.rendered:
+        yield source, source.evaluation_part()
 
 
-def _splits(config: Any) -> list[str]:
-    from raindrop.data import raindrop_dataset
-
-    if not config.data.dir:
-        raindrop_dataset.prepare("")  # says what to do
-    return list(raindrop_dataset.find_sources(Path(config.data.dir)))
+# Names of pictures, and what their scenes are told by: float32 [N, 768].
+_Vectors = tuple[list[str], np.ndarray]
 
 
-def _usable(title: str, where: Any, lines: list[str]) -> PairSet:
-    """The pairs of a folder without a problem; the problems become lines."""
-    found, alone = pairs.find(where.dir, where.rainy, where.clean)
-    if alone:
-        lines.append(f"{title}: {len(alone)} pictures without a twin")
-        lines += [f"  {path}" for path in alone]
-    problems = {pair.name: pairs.problem(pair) for pair in found}
-    lines += [f"{title}: {text}" for text in problems.values() if text]
-    return PairSet.of([pair for pair in found if not problems[pair.name]])
+def _split_lines(source: PairSource, pair_set: PairSet, vectors: _Vectors) -> list[str]:
+    """What is held out of a set, and whether it shows what is trained on."""
+    split = source.split(pair_set)
+    count = len(set(pair_set.labels()))
+    lines = [
+        f"{count} scene{'s' if count > 1 else ''}; {len(split.held_out)} pairs held "
+        f"out, {len(split.left_out)} more of their scenes left out of training"
+    ]
+    if split.shared:
+        lines.append(
+            "the pairs held out show scenes that are trained on, for want of others: "
+            "their score says nothing about new scenes"
+        )
+        return lines
+    seen = dict(zip(*vectors, strict=True))
+
+    def chosen(positions: list[int]) -> _Vectors:
+        names = [pair_set.names[i] for i in positions]
+        names = [name for name in names if name in seen]
+        return names, np.array([seen[name] for name in names])
+
+    same = _same_scenes(
+        chosen(split.train), chosen(split.held_out), source.config.check.same_scene
+    )
+    if same:
+        lines.append(
+            "held-out pairs that look like one that is trained on: "
+            + pairs.shorten(same)
+        )
+    return lines
 
 
 def _look(
     pair_set: PairSet, config: Any
-) -> tuple[list[str], list[np.ndarray], tuple[list[str], np.ndarray]]:
+) -> tuple[list[str], list[np.ndarray], _Vectors]:
     """Lines on a set, rows of its sheet, and its scenes."""
     lines: list[str] = []
     rows: list[np.ndarray] = []
     sizes: collections.Counter[str] = collections.Counter()
-    small, names, scenes, covered = [], [], [], []
+    small, names, thumbnails, covered = [], [], [], []
     for position, name in enumerate(pair_set.names):
         try:
             pair = pair_set.read(position)
@@ -135,7 +148,7 @@ def _look(
         )
         covered.append(float(mask.mean()))
         names.append(name)
-        scenes.append(scene(pair.clean))
+        thumbnails.append(scenes.thumbnail(pair.clean))
         if len(rows) < config.check.sheet_rows:
             shown = (pair.rainy, pair.clean, np.repeat(mask, 3, axis=-1))
             rows.append(pictures.side_by_side(map(thumbnail, shown)))
@@ -151,7 +164,8 @@ def _look(
             f"drops cover {np.mean(covered):.1%} ({min(covered):.1%} to "
             f"{max(covered):.1%})"
         )
-    return lines, rows, (names, np.array(scenes))
+    vectors = scenes.unit(np.reshape(thumbnails, (-1, *scenes.SHAPE)))
+    return lines, rows, (names, vectors)
 
 
 def misalignment(pair: Pair) -> tuple[float, float] | None:
@@ -192,29 +206,23 @@ def brightness(pair: Pair) -> float:
     return float(np.median(_luma(pair.rainy) - _luma(pair.clean)))
 
 
-def scene(image: np.ndarray) -> np.ndarray:
-    """A thumbnail as a vector of length 1 whose dot products are correlations."""
-    small = cv2.resize(_luma(image), _SCENE, interpolation=cv2.INTER_AREA).ravel()
-    small = small - small.mean()
-    return small / max(float(np.linalg.norm(small)), 1e-12)
+def _same_scenes(first: _Vectors, second: _Vectors, least: float) -> list[str]:
+    """'NAME (as OTHER)' of every picture of the second that shows a scene of the first.
 
-
-def _same_scenes(
-    names: list[str],
-    scenes: np.ndarray,
-    other_names: list[str],
-    other_scenes: np.ndarray,
-    settings: Any,
-) -> list[str]:
-    """'NAME (as OTHER)' of every other picture that shows a scene of these."""
+    Args:
+      first: names and vectors.
+      second: likewise.
+      least: correlation from which on two show the same scene.
+    """
+    names, other_names = first[0], second[0]
     if not names or not other_names:
         return []
-    correlation = other_scenes @ scenes.T
+    correlation = second[1] @ first[1].T
     nearest = correlation.argmax(1)
     return [
         f"{name} (as {names[nearest[i]]})"
         for i, name in enumerate(other_names)
-        if correlation[i, nearest[i]] >= settings.same_scene
+        if correlation[i, nearest[i]] >= least
     ]
 
 

@@ -1,13 +1,12 @@
-"""Pairs of a rainy picture and its clean twin: any folder of them."""
+"""Pairs of a rainy picture and its clean ground truth, and what a pair must be."""
 
 import dataclasses
 import io
 import logging
-import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path, PurePath
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -16,13 +15,6 @@ from raindrop.errors import UserError
 from raindrop.media import pictures
 
 _LOG = logging.getLogger(__name__)
-_AnyPath = TypeVar("_AnyPath", bound=PurePath)
-
-# Names of the two folders, rainy first: Qian et al.'s, RainDS's, and a common one.
-LAYOUTS = (("data", "gt"), ("rain_image", "clean_image"), ("input", "target"))
-_SUFFIX = re.compile(
-    r"(?<=.)[_-](rainy|rain|raindrop|input|clean|clear|target|gt)$", re.IGNORECASE
-)
 _NAMED = 20  # files that a warning names before it says how many more there are
 
 
@@ -43,11 +35,22 @@ class Pair:
 
 @dataclasses.dataclass(frozen=True)
 class PairFiles:
-    """Where the two pictures of a pair are; `name` as in `Pair`."""
+    """Where the two pictures of a pair are.
+
+    Attributes:
+      name: as in `Pair`.
+      rainy: file of the rainy picture.
+      clean: file of the ground truth; many pairs may share one.
+      scene: the folder of the scene, where the files are sorted by scene, else ''.
+      rainy_half: 'left' or 'right' where one file holds both pictures side by side
+        (`rainy` and `clean` are then the same file), else ''.
+    """
 
     name: str
     rainy: Path
     clean: Path
+    scene: str = ""
+    rainy_half: str = ""
 
     def read(self) -> Pair:
         """Decodes both.
@@ -55,8 +58,47 @@ class PairFiles:
         Raises:
           UserError: a damaged picture.
         """
-        rainy, clean = pictures.read_image(self.rainy), pictures.read_image(self.clean)
-        return Pair(self.name, rainy, clean)
+        rainy = pictures.read_image(self.rainy)
+        if not self.rainy_half:
+            return Pair(self.name, rainy, pictures.read_image(self.clean))
+        halves = list(np.split(rainy[:, : rainy.shape[1] // 2 * 2], 2, axis=1))
+        if self.rainy_half == "right":
+            halves.reverse()
+        return Pair(self.name, *map(np.ascontiguousarray, halves))
+
+    def read_clean(self) -> np.ndarray:
+        """The ground truth alone.
+
+        Raises:
+          UserError: a damaged picture.
+        """
+        return self.read().clean if self.rainy_half else pictures.read_image(self.clean)
+
+    def inspect(self) -> tuple[int, int]:
+        """(height, width) of the pair, from the headers of its files.
+
+        8-bit RGB, gray, palette and opaque RGBA are fine, and so is EXIF rotation,
+        which decoding undoes. 16 bits and CMYK would change in a conversion that is a
+        matter of choice, and what transparency shows is not in the file.
+
+        Raises:
+          UserError: what keeps the pair from being used.
+        """
+        height, width = inspect(self.rainy)
+        if self.rainy_half:
+            if width % 2:
+                raise UserError(
+                    f"{self.rainy} is {width} pixels wide, and so not two pictures of "
+                    "the same width side by side"
+                )
+            return height, width // 2
+        other_height, other_width = inspect(self.clean)
+        if (height, width) != (other_height, other_width):
+            raise UserError(
+                f"{self.rainy} is {width} x {height}, but {self.clean} is "
+                f"{other_width} x {other_height}; crop or remove them"
+            )
+        return height, width
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,19 +108,18 @@ class PairSet:
     Attributes:
       names: of the pairs.
       read: position to pair. Safe to call from threads.
-      files: the rainy pictures' files, where each pair has its own.
+      sizes: (height, width) of each, where they are known before decoding.
+      scenes: gives a label for each pair; those of equal labels show the same scene.
+        Called only where it matters, as it may look at all pictures. None: every pair
+        is a scene of its own.
+      failed: a line for every pair that is not in the set because it cannot be used.
     """
 
     names: Sequence[str]
     read: Callable[[int], Pair]
-    files: Sequence[Path] = ()
-
-    @classmethod
-    def of(cls, files: Sequence[PairFiles]) -> "PairSet":
-        """The pairs of `files`."""
-        return cls(
-            [f.name for f in files], lambda i: files[i].read(), [f.rainy for f in files]
-        )
+    sizes: Sequence[tuple[int, int]] = ()
+    scenes: Callable[[], Sequence[Any]] | None = None
+    failed: Sequence[str] = ()
 
     def __len__(self) -> int:
         return len(self.names)
@@ -89,139 +130,77 @@ class PairSet:
     def subset(self, positions: Iterable[int]) -> "PairSet":
         """The pairs at `positions`."""
         positions = list(positions)
-        return PairSet(
-            [self.names[i] for i in positions],
-            lambda i: self.read(positions[i]),
-            [self.files[i] for i in positions] if self.files else (),
+        return dataclasses.replace(
+            self,
+            names=[self.names[i] for i in positions],
+            read=lambda i: self.read(positions[i]),
+            sizes=[self.sizes[i] for i in positions] if self.sizes else (),
+            scenes=lambda: [labels[i] for labels in [self.labels()] for i in positions],
         )
 
+    @classmethod
+    def joined(cls, sets: Mapping[str, "PairSet"]) -> "PairSet":
+        """All pairs of several sets, named NAME_OF_THE_SET/NAME."""
+        places = [(name, i) for name, pairs in sets.items() for i in range(len(pairs))]
 
-def stem(path: PurePath) -> str:
-    """The file's name without extension and without `_rain`, `_clean`, `_gt`..."""
-    return _SUFFIX.sub("", path.stem)
+        def read(position: int) -> Pair:
+            name, inside = places[position]
+            pair = sets[name].read(inside)
+            return dataclasses.replace(pair, name=f"{name}/{pair.name}")
+
+        return cls(
+            [f"{name}/{sets[name].names[i]}" for name, i in places],
+            read,
+            scenes=lambda: [
+                (name, label)
+                for name, pairs in sets.items()
+                for label in pairs.labels()
+            ],
+            failed=[line for pairs in sets.values() for line in pairs.failed],
+        )
+
+    def labels(self) -> Sequence[Any]:
+        """The scene of each pair; see `scenes`."""
+        return self.scenes() if self.scenes else range(len(self))
+
+
+class Readable:
+    """The pairs of a set one after the other, of which some may be damaged.
+
+    Attributes:
+      failed: a line for every pair that is left out; complete once all are read.
+    """
+
+    def __init__(self, pairs: PairSet, skip: bool) -> None:
+        """Takes a set.
+
+        Args:
+          pairs: the set.
+          skip: name and leave out what cannot be read, instead of raising.
+        """
+        self._pairs, self._skip = pairs, skip
+        self.failed = list(pairs.failed)
+
+    def __iter__(self) -> Iterator[Pair]:
+        self.failed = list(self._pairs.failed)
+        for position in range(len(self._pairs)):
+            try:
+                pair = self._pairs.read(position)
+            except UserError as error:
+                if not self._skip:
+                    raise UserError(
+                        f"{error} (data.on_error=skip leaves it out and goes on)"
+                    ) from None
+                _LOG.warning("%s; left out", error)
+                self.failed.append(str(error))
+            else:
+                yield pair
 
 
 def natural(name: str) -> list[Any]:
     """Key that sorts 2 before 10."""
     parts = re.split(r"(\d+)", name)
-    return [int(part) if part.isdigit() else part for part in parts]
-
-
-def match(
-    rainy: Mapping[str, Iterable[_AnyPath]], clean: Mapping[str, Iterable[_AnyPath]]
-) -> tuple[list[tuple[str, _AnyPath, _AnyPath]], list[_AnyPath]]:
-    """Puts together what has the same name.
-
-    Args:
-      rainy: files by name (see `by_name`).
-      clean: likewise.
-
-    Returns:
-      (name, rainy, clean) in natural order, and the files without a twin.
-
-    Raises:
-      UserError: two files of one side have the same name.
-    """
-    for side in (rainy, clean):
-        for name, files in side.items():
-            if len(files) > 1:
-                first, second = sorted(map(str, files))[:2]
-                raise UserError(
-                    f"{first} and {second} both go by the name {name!r}; remove one"
-                )
-    names = sorted(rainy.keys() & clean.keys(), key=natural)
-    alone = [
-        side[name][0]
-        for side, other in ((rainy, clean), (clean, rainy))
-        for name in sorted(side.keys() - other.keys(), key=natural)
-    ]
-    return [(name, rainy[name][0], clean[name][0]) for name in names], alone
-
-
-def by_name(
-    paths: Iterable[_AnyPath], root: PurePath | None = None
-) -> dict[str, list[_AnyPath]]:
-    """Files by `stem`, with the folders between `root` and the file before it."""
-    named: dict[str, list[_AnyPath]] = {}
-    for path in paths:
-        parent = path.parent.relative_to(root) if root else PurePath()
-        named.setdefault((parent / stem(path)).as_posix(), []).append(path)
-    return named
-
-
-def find(
-    folder: str | os.PathLike = "",
-    rainy: str | os.PathLike = "",
-    clean: str | os.PathLike = "",
-) -> tuple[list[PairFiles], list[Path]]:
-    """The pairs of a folder with one of `LAYOUTS`, or of two folders.
-
-    Args:
-      folder: holds the two folders; not needed where they are given.
-      rainy: folder of rainy pictures.
-      clean: folder of their twins.
-
-    Returns:
-      The pairs, in natural order, and the pictures without a twin.
-
-    Raises:
-      UserError: no such folders, no pictures, no pairs.
-    """
-    if bool(rainy) != bool(clean):
-        raise UserError("give both data.rainy and data.clean, or data.dir alone")
-    if not rainy:
-        rainy, clean = _layout(folder)
-    rainy, clean = Path(rainy), Path(clean)
-    matched, alone = match(
-        by_name(pictures.find_images(rainy), rainy),
-        by_name(pictures.find_images(clean), clean),
-    )
-    if not matched:
-        raise UserError(
-            f"no picture in {rainy} has the name of one in {clean} "
-            f"({alone[0].name}, {alone[-1].name}...); pairs are told by equal names, "
-            "up to an ending such as _rain, _clean or _gt"
-        )
-    return [PairFiles(*m) for m in matched], alone
-
-
-def _layout(folder: str | os.PathLike) -> tuple[Path, Path]:
-    words = ", ".join(f"{rainy}/ and {clean}/" for rainy, clean in LAYOUTS)
-    if not str(folder):
-        raise UserError(
-            f"data.dir is not set; give a folder that holds {words}, or give "
-            "data.rainy and data.clean"
-        )
-    if not Path(folder).is_dir():
-        raise UserError(f"{folder} is not a folder; give one that holds {words}")
-    for rainy, clean in LAYOUTS:
-        if Path(folder, rainy).is_dir() and Path(folder, clean).is_dir():
-            return Path(folder, rainy), Path(folder, clean)
-    raise UserError(
-        f"{folder} holds none of {words}; give data.rainy and data.clean for folders "
-        "with other names"
-    )
-
-
-def problem(pair: PairFiles) -> str | None:
-    """What keeps a pair from being used, in a line; from the files' headers.
-
-    8-bit RGB, gray, palette and opaque RGBA are fine, and so is EXIF rotation, which
-    decoding undoes. 16 bits and CMYK would change in a conversion that is a matter of
-    choice, and what transparency shows is not in the file.
-    """
-    try:
-        sizes = [inspect(path) for path in (pair.rainy, pair.clean)]
-    except UserError as error:
-        return str(error)
-    if sizes[0] != sizes[1]:
-        height, width = sizes[0]
-        other_height, other_width = sizes[1]
-        return (
-            f"{pair.rainy} is {width} x {height}, but {pair.clean} is "
-            f"{other_width} x {other_height}; crop or remove them"
-        )
-    return None
+    return [int(part) if part.isdecimal() else part for part in parts]
 
 
 def inspect(source: Path | bytes, name: str = "") -> tuple[int, int]:
@@ -260,26 +239,6 @@ def inspect(source: Path | bytes, name: str = "") -> tuple[int, int]:
         raise UserError(f"{name} is no picture that can be read") from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise UserError(f"{name} cannot be decoded: {error}") from None
-
-
-def load(
-    folder: str | os.PathLike = "",
-    rainy: str | os.PathLike = "",
-    clean: str | os.PathLike = "",
-) -> list[PairFiles]:
-    """`find`, with a warning that names pictures without a twin, and all pairs checked.
-
-    Raises:
-      UserError: as `find`, or a pair with a `problem`.
-    """
-    found, alone = find(folder, rainy, clean)
-    if alone:
-        _LOG.warning("%d pictures without a twin: %s", len(alone), shorten(alone))
-    problems = [text for text in map(problem, found) if text]
-    if problems:
-        more = f" (and {len(problems) - 1} more; --mode=check names them)"
-        raise UserError(problems[0] + (more if problems[1:] else ""))
-    return found
 
 
 def shorten(names: Sequence[Any]) -> str:

@@ -9,7 +9,7 @@ and `make_finisher` puts drops on photographs and masks on real pairs, on the de
 """
 
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -17,10 +17,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from raindrop.data import augmentation, masks, photographs, sources
-from raindrop.data.pairs import Pair
+from raindrop.data import augmentation, masks, sources
+from raindrop.data.pairs import Readable
+from raindrop.data.picture_cache import PictureCache
 from raindrop.errors import UserError
-from raindrop.media import pictures
 from raindrop.rendering import render
 from raindrop.rendering.settings import Settings
 
@@ -44,7 +44,7 @@ def crops(
 
     Args:
       config: the whole config.
-      first_step: of the run, not of this process: a run that goes on says where.
+      first_step: of the run, not of this process: a resumed run says where.
       process_index: this process gets the examples of its part of each batch.
       process_count: the parts, put one after the other, are the global batch.
 
@@ -56,49 +56,13 @@ def crops(
     Raises:
       UserError: data that is not there, not usable, or smaller than the crop.
     """
-    data, seed = config.data, config.training.seed
-    shares = sources.weights(data)
-    cache_bytes = int(data.cache_gib * 2**30 / len(shares))
-    drawn = [sources.training(config, name, cache_bytes) for name in shares]
-    channels = 3 if all(source.rendered for source in drawn) else 6
-    size, batch_size = data.crop_size, config.training.batch_size
+    batch_size = config.training.batch_size
     local = batch_size // process_count
-    failures: list[UserError] = []
+    shares = sources.weights(config.data)
+    cache_bytes = int(config.data.cache_gib * 2**30 / len(shares))
+    caches = [sources.training(config, name, cache_bytes) for name in shares]
     tf = _import_tensorflow()
-    bounds = tf.constant(np.cumsum(list(shares.values()))[:-1], tf.float64)
-    counts = tf.constant([len(source) for source in drawn], tf.int64)
-    rendered = tf.constant([source.rendered for source in drawn])
-
-    def read(which: int, position: int, u: np.ndarray) -> np.ndarray:
-        try:
-            images = drawn[which](int(position))
-            crop = augmentation.augment(images, u, data, drawn[which].rendered)
-        except UserError as error:
-            failures.append(error)
-            raise
-        except ValueError as error:
-            name = drawn[which].names[int(position)]
-            failures.append(UserError(f"{name} cannot be cropped: {error}"))
-            raise
-        return crop if crop.shape[-1] == channels else np.tile(crop, 2)
-
-    def example(i: Any) -> dict[str, Any]:
-        key = tf.random.experimental.stateless_fold_in(
-            tf.constant([seed, 0], tf.int64), i
-        )
-        u = tf.random.stateless_uniform(
-            (1 + augmentation.NUM_DRAWS,), key, dtype=tf.float64
-        )
-        which = tf.searchsorted(bounds, u[:1], side="right")[0]
-        count = tf.gather(counts, which)
-        position = tf.random.experimental.index_shuffle(
-            i % count, tf.stack([tf.cast(seed, tf.int64), i // count]), count - 1
-        )
-        images = tf.numpy_function(
-            read, [which, position, u[1:]], tf.uint8, stateful=False
-        )
-        images.set_shape((size, size, channels))
-        return {"images": images, "rendered": tf.gather(rendered, which), "index": i}
+    read = _Reader(caches, config.data)
 
     def global_index(j: Any) -> Any:
         return j // local * batch_size + process_index * local + j % local
@@ -106,28 +70,96 @@ def crops(
     dataset = (
         tf.data.Dataset.range(first_step * local, tf.int64.max)
         .map(global_index)
-        .map(example, num_parallel_calls=tf.data.AUTOTUNE)
+        .map(
+            partial(_example, tf, config, list(shares.values()), caches, read),
+            num_parallel_calls=tf.data.AUTOTUNE,
+        )
         .batch(local, drop_remainder=True)
         .prefetch(tf.data.AUTOTUNE)
     )
     running = [dataset.as_numpy_iterator()]
-    tensorflow_error = tf.errors.OpError
-
-    def told() -> Iterator[dict[str, np.ndarray]]:
-        try:
-            while running:
-                yield next(running[0])
-        except tensorflow_error:
-            # TensorFlow makes a page of the error of a picture; its line is wanted.
-            if failures:
-                raise failures[0] from None
-            raise
-
-    batches = told()
+    batches = _batches(running, read, tf.errors.OpError)
     # Its threads run Python: they must have ended before the interpreter does, or it
     # waits for them for ever.
     weakref.finalize(batches, running.clear)
     return batches
+
+
+class _Reader:
+    """The crop of an example; called from TensorFlow's threads.
+
+    Attributes:
+      channels: of each crop.
+      failures: what was wrong with pictures; TensorFlow makes a page of it.
+    """
+
+    def __init__(self, caches: Sequence[PictureCache], data: Any) -> None:
+        self._caches, self._data = caches, data
+        self.channels = 3 if all(cache.rendered for cache in caches) else 6
+        self.failures: list[UserError] = []
+
+    def __call__(self, which: int, position: int, draws: np.ndarray) -> np.ndarray:
+        """The crop that `draws` decide of a picture of a source."""
+        cache = self._caches[which]
+        try:
+            images = cache(int(position))
+            crop = augmentation.augment(images, draws, self._data, cache.rendered)
+        except UserError as error:
+            self.failures.append(error)
+            raise
+        except ValueError as error:
+            name = cache.names[int(position)]
+            self.failures.append(UserError(f"{name} cannot be cropped: {error}"))
+            raise
+        return crop if crop.shape[-1] == self.channels else np.tile(crop, 2)
+
+
+def _example(
+    tf: Any,
+    config: Any,
+    shares: Sequence[float],
+    caches: Sequence[PictureCache],
+    read: _Reader,
+    i: Any,
+) -> dict[str, Any]:
+    """The graph of example `i`: draws its source, the picture and the crop."""
+    seed, size = config.training.seed, config.data.crop_size
+    key = tf.random.experimental.stateless_fold_in(tf.constant([seed, 0], tf.int64), i)
+    # The first draw decides the source, the others are `augmentation.Draws`.
+    draws = tf.random.stateless_uniform(
+        (1 + augmentation.NUM_DRAWS,), key, dtype=tf.float64
+    )
+    bounds = tf.constant(np.cumsum(shares)[:-1], tf.float64)
+    which = tf.searchsorted(bounds, draws[:1], side="right")[0]
+    count = tf.gather(tf.constant([len(cache) for cache in caches], tf.int64), which)
+    position = tf.random.experimental.index_shuffle(
+        i % count, tf.stack([tf.cast(seed, tf.int64), i // count]), count - 1
+    )
+    images = tf.numpy_function(
+        read, [which, position, draws[1:]], tf.uint8, stateful=False
+    )
+    images.set_shape((size, size, read.channels))
+    rendered = tf.gather(tf.constant([cache.rendered for cache in caches]), which)
+    return {"images": images, "rendered": rendered, "index": i}
+
+
+def _batches(
+    running: list[Iterator[dict[str, np.ndarray]]],
+    read: _Reader,
+    tensorflow_error: type[Exception],
+) -> Iterator[dict[str, np.ndarray]]:
+    """What the iterator in `running` gives, until it is taken out there.
+
+    Raises:
+      UserError: a picture that cannot be used, in the place of TensorFlow's error.
+    """
+    try:
+        while running:
+            yield next(running[0])
+    except tensorflow_error:
+        if read.failures:
+            raise read.failures[0] from None
+        raise
 
 
 def shard(batch: Any) -> Any:
@@ -206,57 +238,34 @@ def batches(
     )
 
 
-def validation_pairs(config: Any) -> Iterator[Pair]:
+def validation_pairs(config: Any) -> Readable:
     """The pairs that a training run is evaluated on, whole and never resized.
 
     Where `eval.name` names others than those trained on, those of `evaluation_pairs`.
     Else pictures held out of the source it names, or of the (first) source, so that no
     checkpoint is chosen on a test set.
+
+    Raises:
+      UserError: pairs that are not there or not usable.
     """
-    name = config.eval.name
-    if name and not _is_trained_on(name, config):
-        return evaluation_pairs(config)
     shares = sources.weights(config.data)
-    name = name or max(shares, key=shares.get)
-    if name == "rendered":
-        return _rendered_pairs(config)
-    return iter(sources.held_out(config, name))
+    name = config.eval.name or max(shares, key=shares.get)
+    source = sources.of(config, name, "eval.name")
+    chosen = config.eval.name and not (name in shares and source.is_trained_on())
+    return source.readable(source.evaluation() if chosen else source.held_out())
 
 
-def _is_trained_on(name: str, config: Any) -> bool:
-    """Whether what `evaluation_pairs` finds by `name` are the pairs of the training."""
-    elsewhere = config.eval.dir or config.eval.rainy
-    other_split = name == "raindrop" and config.eval.split != "train"
-    return name in sources.weights(config.data) and not elsewhere and not other_split
-
-
-def evaluation_pairs(config: Any) -> Iterator[Pair]:
+def evaluation_pairs(config: Any) -> Readable:
     """The pairs to evaluate on, whole and never resized.
 
     Of `eval.name`, or of `data.name` where that is empty: all pairs of the folder
-    ('pairs'), those of `eval.split` ('raindrop'), or the held-out photographs under
-    drops that `eval.seed` decides ('rendered').
+    ('pairs'), those of `eval.split` (of a set with splits), or the held-out photographs
+    under drops that `eval.seed` decides ('rendered'). With `data.on_error=skip` those
+    that cannot be read are left out.
 
     Raises:
       UserError: pairs that are not there or not usable.
     """
     name = config.eval.name or config.data.name
-    if name not in sources.NAMES:
-        raise UserError(
-            f"eval.name must be one of {', '.join(sources.NAMES)}, not {name!r}"
-        )
-    if name == "rendered":
-        return _rendered_pairs(config)
-    where = config.eval if config.eval.dir or config.eval.rainy else config.data
-    return iter(sources.open_pairs(name, where, config.eval.split))
-
-
-def _rendered_pairs(config: Any) -> Iterator[Pair]:
-    settings = Settings(**config.data.rendering)
-    draw = jax.jit(partial(render.render, settings=settings))
-    _, paths = photographs.split(config.data.photos, config.eval.num_images)
-    for i, path in enumerate(paths):
-        clean = pictures.read_image(path)
-        key = jax.random.fold_in(jax.random.key(config.eval.seed), i)
-        rainy, _ = draw(key, clean.astype(np.float32) / 255)
-        yield Pair(path.stem, pictures.to_uint8(np.asarray(rainy)), clean)
+    source = sources.of(config, name, "eval.name")
+    return source.readable(source.evaluation())

@@ -67,7 +67,7 @@ def test_every_problem_has_its_line(tmp_path):
         (found,) = (line for line in lines if word in line)
         return found
 
-    assert line("pictures without a twin").startswith("pairs: 1 ")
+    assert line("pictures without a counterpart").startswith("pairs: 1 ")
     assert "alone_rain.png" in text
     assert "96 x 60" in line("odd")
     assert "no picture" in line("broken")

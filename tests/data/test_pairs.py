@@ -7,7 +7,7 @@ import pytest
 import tiny
 from PIL import Image
 
-from raindrop.data import augmentation, masks, pairs, pipeline, sources
+from raindrop.data import augmentation, layouts, masks, pipeline, sources
 from raindrop.errors import UserError
 from raindrop.media import pictures
 from raindrop.rendering import render
@@ -33,21 +33,21 @@ def write(root, rainy="data/0_rain.png", clean="gt/0_clean.png", **size):
 )
 def test_layouts_and_names(tmp_path, rainy, clean):
     write(tmp_path, rainy, clean)
-    (pair,) = pairs.load(tmp_path)
+    (pair,) = layouts.load(tmp_path).files
     assert (pair.rainy, pair.clean) == (tmp_path / rainy, tmp_path / clean)
     assert pair.name == ("a/7" if "/a/" in rainy else "7")
     assert pair.read().rainy.shape == (24, 32, 3)
     folders = (tmp_path / rainy.split("/")[0], tmp_path / clean.split("/")[0])
-    assert pairs.load("", *folders) == [pair]
+    assert layouts.load("", *folders).files == [pair]
 
 
 def test_pictures_without_a_twin_are_named(tmp_path, caplog):
     write(tmp_path)
     write(tmp_path, "data/10_rain.png", "gt/9_clean.png")
-    found, alone = pairs.find(tmp_path)
+    found, alone = layouts.find(tmp_path)
     assert [pair.name for pair in found] == ["0"]
     assert [path.name for path in alone] == ["10_rain.png", "9_clean.png"]
-    pairs.load(tmp_path)
+    layouts.load(tmp_path)
     assert "10_rain.png" in caplog.text
     assert "9_clean.png" in caplog.text
 
@@ -78,7 +78,7 @@ def save_exif(path):
 def test_what_means_one_thing_is_read(tmp_path, name, make):
     write(tmp_path, clean=f"gt/0.{name.split('.')[1]}")
     make(tmp_path / "gt" / f"0.{name.split('.')[1]}")
-    (pair,) = pairs.load(tmp_path)
+    (pair,) = layouts.load(tmp_path).files
     read = pair.read()
     assert read.clean.shape == read.rainy.shape == (24, 32, 3)
     assert read.clean.dtype == np.uint8
@@ -137,20 +137,20 @@ def test_what_does_not_is_refused_before_training(tmp_path, name, make, words):
 
 def test_folders_that_cannot_be_used(tmp_path):
     with pytest.raises(UserError, match=r"data\.dir is not set"):
-        pairs.load("")
+        layouts.load("")
     with pytest.raises(UserError, match="is not a folder"):
-        pairs.load(tmp_path / "nowhere")
+        layouts.load(tmp_path / "nowhere")
     with pytest.raises(UserError, match="holds none of data/ and gt/"):
-        pairs.load(tmp_path)
+        layouts.load(tmp_path)
     with pytest.raises(UserError, match=r"both data\.rainy and data\.clean"):
-        pairs.load(tmp_path, rainy=tmp_path)
+        layouts.load(tmp_path, rainy=tmp_path)
     write(tmp_path, "data/a.png", "gt/b.png")
     with pytest.raises(UserError, match="has the name of one"):
-        pairs.load(tmp_path)
+        layouts.load(tmp_path)
     write(tmp_path, "data/b.png", "gt/b.png")
     write(tmp_path, "data/b_rain.jpg", "gt/c.png")
     with pytest.raises(UserError, match="both go by the name 'b'"):
-        pairs.load(tmp_path)
+        layouts.load(tmp_path)
 
 
 def test_one_pair_cannot_be_trained_on_and_held_out(tmp_path):
@@ -209,8 +209,8 @@ def test_scale_keeps_the_aspect():
     disc = np.uint8(255 * (np.hypot(y - 100, x - 150) < 40))
     image = np.repeat(disc[..., None], 6, -1)
     for grown in (0.0, 0.999):
-        u = np.array([0.5, 0.5, 0.9, grown])
-        crop = augmentation.cut(image, u, 120, (0.6, 1.4), False)[..., 0] > 127
+        draws = augmentation.Draws(0.5, 0.5, 0.9, grown, *[0.0] * 7)
+        crop = augmentation.cut(image, draws, 120, (0.6, 1.4), False)[..., 0] > 127
         height, width = (np.ptp(axis) for axis in np.nonzero(crop))
         assert abs(height - width) <= 1
         assert abs(height / 80 - (0.6 if grown == 0 else 1.4)) < 0.05
@@ -295,7 +295,7 @@ def test_mixture_draws_by_weight_and_by_index_alone(tmp_path, monkeypatch):
 def test_a_source_that_does_not_exist():
     config = tiny.get_config()
     config.data.name = "rain"
-    with pytest.raises(UserError, match="rendered, pairs, raindrop"):
+    with pytest.raises(UserError, match="pairs, raindrop, raindrop_clarity, rendered"):
         pipeline.batches(config, 0)
     config = tiny.get_config()
     config.data.mask.rule = "median"
@@ -306,4 +306,4 @@ def test_a_source_that_does_not_exist():
 def test_stems():
     names = ["0_rain.png", "x_y-GT.jpg", "rain.png", "a_rain_1.png", "im_clean.png"]
     stems = ["0", "x_y", "rain", "a_rain_1", "im"]
-    assert [pairs.stem(Path(name)) for name in names] == stems
+    assert [layouts.stem(Path(name)) for name in names] == stems

@@ -38,7 +38,7 @@ def config_for(folder):
 @pytest.mark.parametrize("kind", ["zips", "folders"])
 def test_builder_gives_the_files(sets, kind):
     for split, count in SPLITS.items():
-        pair_set = raindrop_dataset.open_split(sets[kind], split)
+        pair_set = raindrop_dataset.Builder.open_split(sets[kind], split)
         assert pair_set.names == [str(n) for n in range(count)]  # 10 after 9
         for pair in pair_set:
             files = sets["folders"] / split
@@ -48,7 +48,7 @@ def test_builder_gives_the_files(sets, kind):
             np.testing.assert_array_equal(pair.rainy, pictures.read_image(rainy))
             np.testing.assert_array_equal(pair.clean, pictures.read_image(clean))
     with pytest.raises(UserError, match=r"eval\.split must be one of train, test_a"):
-        raindrop_dataset.open_split(sets[kind], "test_c")
+        raindrop_dataset.Builder.open_split(sets[kind], "test_c")
 
 
 def test_trains_and_evaluates_from_zips(sets, tmp_path):
@@ -88,11 +88,11 @@ def test_held_out_pairs_are_not_trained_on(sets):
 
 def test_new_files_are_prepared_anew(sets, tmp_path):
     folder = fake_set.write_folders(tmp_path / "set", {"train": 1})
-    assert len(raindrop_dataset.open_split(folder, "train")) == 1
+    assert len(raindrop_dataset.Builder.open_split(folder, "train")) == 1
     with pytest.raises(UserError, match=r"no test_a in .*put train\.zip"):
-        raindrop_dataset.open_split(folder, "test_a")
+        raindrop_dataset.Builder.open_split(folder, "test_a")
     fake_set.write_folders(folder, {"test_a": 1})
-    assert len(raindrop_dataset.open_split(folder, "test_a")) == 1
+    assert len(raindrop_dataset.Builder.open_split(folder, "test_a")) == 1
 
 
 def test_missing_data_set_names_the_page_and_the_files(tmp_path):
@@ -100,7 +100,12 @@ def test_missing_data_set_names_the_page_and_the_files(tmp_path):
         config = config_for(folder)
         with pytest.raises(UserError) as error:
             pipeline.batches(config, 0)
-        for word in (raindrop_dataset.PAGE, "train.zip", "test_a.zip", "test_b.zip"):
+        for word in (
+            raindrop_dataset.Builder.page,
+            "train.zip",
+            "test_a.zip",
+            "test_b.zip",
+        ):
             assert word in str(error.value)
 
 
@@ -111,21 +116,21 @@ def test_zip_that_climbs_out_is_refused(tmp_path, member):
     with zipfile.ZipFile(tmp_path / "train.zip", "w") as archive:
         archive.writestr(member, b"")
     with pytest.raises(UserError, match="names a file outside itself"):
-        raindrop_dataset.open_split(tmp_path, "train")
+        raindrop_dataset.Builder.open_split(tmp_path, "train")
     assert not (tmp_path.parent / "out.png").exists()
 
 
 def test_broken_zips_and_files_are_named(sets, tmp_path):
     (tmp_path / "train.zip").write_text("<html>quota exceeded</html>")
     with pytest.raises(UserError, match=r"train\.zip is no whole zip file"):
-        raindrop_dataset.open_split(tmp_path, "train")
+        raindrop_dataset.Builder.open_split(tmp_path, "train")
     data = bytearray((sets["zips"] / "train.zip").read_bytes())
     data[500] ^= 255
     (tmp_path / "train.zip").write_bytes(data)
     with pytest.raises(UserError, match=r"train\.zip is no whole zip file"):
-        raindrop_dataset.open_split(tmp_path, "train")
+        raindrop_dataset.Builder.open_split(tmp_path, "train")
     with zipfile.ZipFile(tmp_path / "train.zip", "w") as archive:
         archive.writestr("train/data/0_rain.png", b"text")
         archive.writestr("train/gt/0_clean.png", b"text")
     with pytest.raises(UserError, match=r"0_rain\.png is no picture"):
-        raindrop_dataset.open_split(tmp_path, "train")
+        raindrop_dataset.Builder.open_split(tmp_path, "train")
