@@ -65,11 +65,20 @@ def get_config() -> ConfigDict:
     config.model = ConfigDict()
     config.model.fast_gradients = True  # on a CPU; False for XLA's own
     config.model.generator = ConfigDict()
+    config.model.generator.kind = "attentive"  # see raindrop.models.generator.NETWORKS
     config.model.generator.attention = ConfigDict()
     config.model.generator.attention.steps = 4
     config.model.generator.attention.channels = 32
     config.model.generator.attention.num_blocks = 5
     config.model.generator.attention.sigmoid_map = False  # the map in (0, 1)
+    config.model.generator.attention.negative_slope = 0.0  # of its ReLUs
+    config.model.generator.attention.use_bias = True  # but of the ConvLSTM
+    config.model.generator.attention.lstm_bias = True
+    # Of the release; other forms are for weights that were trained with them.
+    config.model.generator.attention.block_kernel_size = 3
+    config.model.generator.attention.chain_sums = True
+    config.model.generator.attention.share_steps = True
+    config.model.generator.attention.recurrent_hidden = True
     # Steps written out one after the other, or a loop; computed again in the backward
     # pass, which saves most of the memory, or kept.
     config.model.generator.attention.unroll = False
@@ -80,6 +89,12 @@ def get_config() -> ConfigDict:
     config.model.generator.autoencoder.dilations = (2, 4, 8, 16)
     config.model.generator.autoencoder.relu_heads = True
     config.model.generator.autoencoder.negative_slope = 0.0  # of its ReLUs
+    config.model.generator.autoencoder.pictures = 1  # a second one is a gain
+    config.model.generator.autoencoder.use_bias = True
+    config.model.generator.autoencoder.tanh_output = False
+    config.model.generator.autoencoder.widen_at_conv4 = True
+    config.model.generator.autoencoder.attention_first = False
+    config.model.generator.autoencoder.same_padding = False  # TensorFlow's
     config.model.generator.residual = False  # output = input + a correction
     config.model.generator.gated = False  # only where the attention map says so
     config.model.generator.patch_size = 1  # pixels seen as one, along a side
@@ -90,6 +105,7 @@ def get_config() -> ConfigDict:
     config.model.discriminator.strided_channels = (64, 64, 32)
     config.model.discriminator.dense = 1024
     config.model.discriminator.attentive = True
+    config.model.discriminator.negative_slope = 0.0  # of its ReLUs
 
     config.loss = ConfigDict()
     config.loss.attention = 1.0

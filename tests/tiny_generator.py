@@ -14,7 +14,8 @@ def loaded(**changes):
         **changes,
     }
     network = generator.from_fields(fields)
-    image = jax.ShapeDtypeStruct((1, 8, 8, 3), np.float32)
+    size = generator.example_size(network)
+    image = jax.ShapeDtypeStruct((1, size, size, 3), np.float32)
     shapes = jax.eval_shape(network.init, jax.random.key(0), image)["params"]
     rng = np.random.default_rng(3)
 

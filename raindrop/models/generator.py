@@ -1,35 +1,25 @@
-"""The generator: attention, then the autoencoder, as one network."""
+"""The paper's generator, and the table of all generators there are.
 
-from collections.abc import Mapping
+What all of them have in common is in `interface`; whoever uses a generator gets it from
+`from_fields` and depends on that alone.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import flax.linen as nn
-import flax.struct
 import jax
 import jax.numpy as jnp
 
 from raindrop.models.attention import AttentiveRecurrentNetwork
 from raindrop.models.autoencoder import ContextualAutoencoder
+from raindrop.models.interface import GeneratorOutput, Interface, Network
 from raindrop.models.layers import Dtype
 
 
-@flax.struct.dataclass
-class GeneratorOutput:
-    """What the generator gives. Pictures are RGB, nominally in [0, 1], unclipped."""
-
-    quarter: jax.Array  # [B, H/4, W/4, 3]
-    half: jax.Array  # [B, H/2, W/2, 3]
-    image: jax.Array  # [B, H, W, 3]
-    attention: jax.Array  # [N, B, H, W, 1], A_1 to A_N
-
-    @property
-    def scales(self) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """The three pictures, smallest first."""
-        return self.quarter, self.half, self.image
-
-
 class Generator(nn.Module):
-    """Rainy pictures to clean ones; RGB in [0, 1] on both sides.
+    """Attention, then the autoencoder; RGB in [0, 1] on both sides.
 
     The colour order and the value range that the network itself works in belong to its
     weights (the release was trained on BGR): they are fields here, and the conversion
@@ -59,11 +49,26 @@ class Generator(nn.Module):
     gated: bool = False
     patch_size: int = 1
 
+    @property
+    def interface(self) -> Interface:
+        """What it promises to those who use it."""
+        return Interface(
+            multiple=4 * self.patch_size,
+            num_maps=self.attention.steps,
+            num_scales=3,
+            # TensorFlow's padding also averages at the lower and the right border,
+            # where zeros outside of the convolutions do not reach.
+            exact_when_padded=not self.autoencoder.same_padding,
+            sees_whole_picture=False,
+            # On patches it sees further, and takes less memory.
+            tile_factor=1.5 if self.patch_size > 1 else 1.0,
+        )
+
     def __call__(self, rainy: jax.Array) -> GeneratorOutput:
         """Rainy [B, H, W, 3], H and W multiples of four -> `GeneratorOutput`."""
         maps = self.attend(rainy)
         last = maps[-1] if maps.shape[0] else jnp.full_like(rainy[..., :1], 0.5)
-        return GeneratorOutput(*self.restore(rainy, last), maps)
+        return GeneratorOutput(self.restore(rainy, last), maps)
 
     def attend(self, rainy: jax.Array) -> jax.Array:
         """The first half: rainy [B, H, W, 3] -> maps A_1 to A_N, [N, B, H, W, 1]."""
@@ -135,24 +140,181 @@ class Generator(nn.Module):
         return x[..., ::-1] if self.bgr else x
 
 
+Fields = Mapping[str, Any]  # of a config's, or a weight file's, `generator` group
+
+# Fields that say how to compute a network, and nothing about what it is.
+HOW_TO_COMPUTE = ("dtype", "fast_gradients", "unroll", "remat")
+_OF_FLAX = ("parent", "name")
+
+
+@dataclasses.dataclass(frozen=True)
+class Constructor:
+    """A line of `NETWORKS`.
+
+    Attributes:
+      make: (fields without 'kind', dtype and fast_gradients by name) -> the module.
+      defaults: the fields that it would take -> all of its fields with their defaults,
+        groups of them as mappings; None where there is no default.
+    """
+
+    make: Callable[..., Network]
+    defaults: Callable[[Fields], dict[str, Any]]
+
+
+def of_module(module: type[nn.Module]) -> Constructor:
+    """The constructor of a network that is one Flax module with plain fields."""
+
+    def make(fields: Fields, **computation: Any) -> Network:
+        return module(**{k: _immutable(v) for k, v in fields.items()}, **computation)
+
+    return Constructor(make, lambda _: module_defaults(module))
+
+
+def module_defaults(module: type[nn.Module]) -> dict[str, Any]:
+    """The fields of a Flax module and their defaults, but those of the code's own."""
+    return {
+        field.name: None if field.default is dataclasses.MISSING else field.default
+        for field in dataclasses.fields(module)
+        if field.name not in (*_OF_FLAX, "dtype", "fast_gradients")
+    }
+
+
+def _make_attentive(fields: Fields, **computation: Any) -> Generator:
+    groups = {
+        name: {k: _immutable(v) for k, v in fields.get(name, {}).items()}
+        for name in ("attention", "autoencoder")
+    }
+    rest = {name: value for name, value in fields.items() if name not in groups}
+    return Generator(
+        attention=AttentiveRecurrentNetwork(**groups["attention"], **computation),
+        autoencoder=ContextualAutoencoder(**groups["autoencoder"], **computation),
+        **rest,
+    )
+
+
+def _attentive_defaults(fields: Fields) -> dict[str, Any]:
+    del fields
+    return {
+        **module_defaults(Generator),
+        "attention": module_defaults(AttentiveRecurrentNetwork),
+        "autoencoder": module_defaults(ContextualAutoencoder),
+    }
+
+
+def _immutable(value: Any) -> Any:
+    """Lists, of which JSON has nothing else, as the tuples that Flax wants."""
+    return tuple(map(_immutable, value)) if isinstance(value, list | tuple) else value
+
+
+# By `kind`; the first one is that of configs and weight files that do not say.
+NETWORKS: dict[str, Constructor] = {
+    "attentive": Constructor(_make_attentive, _attentive_defaults),
+}
+
+
+def _kind(fields: Fields) -> tuple[Constructor, dict[str, Any]]:
+    """The line of `NETWORKS`, and the fields without their kind.
+
+    Raises:
+      ValueError: there is no such kind.
+    """
+    rest = dict(fields)
+    kind = rest.pop("kind", "attentive")
+    if kind not in NETWORKS:
+        raise ValueError(
+            f"model.generator.kind must be one of {', '.join(NETWORKS)}, not {kind!r}"
+        )
+    return NETWORKS[kind], rest
+
+
 def from_fields(
-    fields: Mapping[str, Any],
-    dtype: Dtype = jnp.float32,
-    fast_gradients: bool = True,
-) -> Generator:
+    fields: Fields, dtype: Dtype = jnp.float32, fast_gradients: bool = True
+) -> Network:
     """The generator that a config's (or a weight file's) `generator` group describes.
 
     Args:
-      fields: `attention` and `autoencoder`, each a mapping of that module's fields, and
-        the fields of `Generator`.
+      fields: `kind`, of `NETWORKS` (by default 'attentive'), and that network's own;
+        of 'attentive' `attention` and `autoencoder`, each a mapping of that module's
+        fields, and the fields of `Generator`.
       dtype: of the computation; parameters are float32 whatever it is.
       fast_gradients: on a CPU; see `kernels.convolution`.
+
+    Raises:
+      ValueError: there is no such kind.
+      TypeError: it has no such field.
     """
-    fields = {k: dict(v) if isinstance(v, Mapping) else v for k, v in fields.items()}
-    fields["autoencoder"]["dilations"] = tuple(fields["autoencoder"]["dilations"])
-    computation = {"dtype": dtype, "fast_gradients": fast_gradients}
-    return Generator(
-        attention=AttentiveRecurrentNetwork(**fields.pop("attention"), **computation),
-        autoencoder=ContextualAutoencoder(**fields.pop("autoencoder"), **computation),
-        **fields,
+    constructor, rest = _kind(fields)
+    return constructor.make(rest, dtype=dtype, fast_gradients=fast_gradients)
+
+
+def defaults(fields: Fields) -> dict[str, Any]:
+    """All fields that the generator of `fields` has, with their defaults.
+
+    Raises:
+      ValueError: there is no such kind.
+    """
+    constructor, rest = _kind(fields)
+    return {"kind": fields.get("kind", "attentive"), **constructor.defaults(rest)}
+
+
+def complete(fields: Fields) -> dict[str, Any]:
+    """All fields that say what a network is, those of `fields` and the defaults.
+
+    A weight file has them all, so as not to depend on what the defaults are later.
+    """
+
+    def merged(known: Fields, given: Fields) -> dict[str, Any]:
+        return {
+            name: merged(value, given.get(name, {}))
+            if isinstance(value, Mapping)
+            else _immutable(given.get(name, value))
+            for name, value in known.items()
+            if name not in HOW_TO_COMPUTE
+        }
+
+    return merged(defaults(fields), fields)
+
+
+def example_size(network: Network) -> int:
+    """Side of a small square picture that a network takes."""
+    multiple = network.interface.multiple
+    return -(-8 // multiple) * multiple
+
+
+def verify(network: Network, size: int) -> None:
+    """Sees, without computing anything, that a network keeps what it promises.
+
+    Args:
+      network: of `from_fields`.
+      size: side of the square pictures that it is to take.
+
+    Raises:
+      ValueError: it does not take them, or gives something else.
+    """
+    promised = network.interface
+    image = jax.ShapeDtypeStruct((2, size, size, 3), jnp.float32)
+    output, variables = jax.eval_shape(
+        lambda x: network.init_with_output(jax.random.key(0), x), image
     )
+    name = type(network).__name__
+    if set(variables) != {"params"}:
+        others = ", ".join(sorted(set(variables) - {"params"}))
+        raise ValueError(f"{name} has variables beside its parameters ({others})")
+    if len(output.scales) != promised.num_scales:
+        raise ValueError(
+            f"{name} promises {promised.num_scales} pictures and gives "
+            f"{len(output.scales)}"
+        )
+    wanted = (promised.num_maps, *image.shape[:3], 1)
+    if output.attention.shape != wanted:
+        raise ValueError(
+            f"{name} promises attention maps of the shape {wanted} and gives "
+            f"{output.attention.shape}"
+        )
+    if output.image.shape != image.shape:
+        raise ValueError(
+            f"{name} gives pictures of the shape {output.image.shape} for {image.shape}"
+        )
+    for method in ("attend", "restore") if promised.num_maps else ():
+        if not callable(getattr(network, method, None)):
+            raise ValueError(f"{name} promises attention maps and has no {method}()")

@@ -43,7 +43,6 @@ from raindrop import compilation_cache
 from raindrop.data import augmentation, pipeline, sources
 from raindrop.errors import UserError
 from raindrop.media.folder_lock import FolderLock
-from raindrop.training import config_check
 from raindrop.training.divergence import Watch
 from raindrop.training.setup import make_networks, make_state, make_step, replicate
 from raindrop.weights import checkpoints
@@ -144,7 +143,7 @@ def train(
 def _check_config(saved: checkpoints.Saved, config: ConfigDict) -> None:
     """Sees that a run goes on as it began: schedule, crops and drops follow from it."""
     now = json.loads(config.to_json_best_effort())
-    found = config_check.differences(saved.meta["config"], now)
+    found = checkpoints.differences(saved.meta["config"], now)
     found.pop("data.photos", None)  # the folder may lie elsewhere on another machine
     if found:
         lines = "; ".join(f"{name}={values}" for name, values in found.items())

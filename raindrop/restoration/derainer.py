@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -17,6 +18,8 @@ from raindrop.media.pictures import from_float, pad_to_multiple, to_float
 from raindrop.models import generator
 from raindrop.restoration import tiles
 from raindrop.weights import PRETRAINED, LoadedGenerator
+
+_LOG = logging.getLogger(__name__)
 
 # Pictures of more than TILE x TILE pixels are cut, and a batch has no more either: that
 # bounds the memory of a network call. benchmarks/tiles.py measures what cutting does.
@@ -80,8 +83,9 @@ class Derainer:
         tile: int | None = None,
         devices: Sequence[jax.Device] | None = None,
     ) -> None:
-        on_patches = loaded.fields.get("patch_size", 1) > 1
-        further = 1.5 if on_patches else 1.0
+        network = generator.from_fields(loaded.fields)
+        self.interface = network.interface
+        further = self.interface.tile_factor
         tile = round(TILE * further) if tile is None else tile
         if tile and tile < _SMALLEST_TILE:
             raise UserError(
@@ -91,23 +95,22 @@ class Derainer:
         self.source = loaded.source
         self.identity = f"{loaded.source} {loaded.sha256}"
         # Pictures are padded to a multiple of this, and tiles start at one.
-        self._multiple = 4 * loaded.fields.get("patch_size", 1)
+        self._multiple = self.interface.multiple
+        self.steps = self.interface.num_maps
+        # Pictures of other sizes than a program's own would come out otherwise.
+        self.exact_shapes = not self.interface.exact_when_padded
+        self._says_whole = self.interface.sees_whole_picture
         self.tile = tile // self._multiple * self._multiple
         third = self.tile // 3 // self._multiple * self._multiple
         self._overlap = min(round(OVERLAP * further), third)
-        self.steps = loaded.fields["attention"].get("steps", 4)
         if devices is None:
             devices = jax.local_devices()
             devices = devices[:1] if devices[0].platform == "cpu" else devices
         self._devices = len(devices)
         mesh = Mesh(np.array(devices), ("batch",))
         self._over_batch = NamedSharding(mesh, PartitionSpec("batch"))
-        network = generator.from_fields(loaded.fields)
         replicated = NamedSharding(mesh, PartitionSpec())
         self._params = jax.device_put(loaded.params, replicated)
-        # TensorFlow's padding also averages at the lower and the right border, where
-        # the mask of `_bounded` does not reach: such a network takes exact shapes only.
-        self.exact_shapes = bool(network.autoencoder.same_padding)
 
         def apply(params: Any, x: jax.Array, sizes: Any, with_maps: bool) -> Any:
             with nn.intercept_methods(_bounded(sizes, x.shape[1])):
@@ -257,6 +260,10 @@ class Derainer:
             x[k, : sizes[k, 0], : sizes[k, 1]] = to_float(image)
         x = jax.device_put(x, self._over_batch)
         exact = (sizes == shape).all()
+        if self.exact_shapes and not (sizes[: len(padded)] == shape).all():
+            raise ValueError(
+                f"this network takes no picture in an array larger than it, {shape}"
+            )
         count = len(padded)
         if smooth is None:
             bounds = None if exact else jax.device_put(sizes, self._over_batch)
@@ -277,6 +284,15 @@ class Derainer:
         raw: bool,
         smoothing: Smoothing | None,
     ) -> tuple[np.ndarray, np.ndarray | None]:
+        if self._says_whole:
+            self._says_whole = False
+            _LOG.warning(
+                "this network looks at all of a picture, and those of more than %d x "
+                "%d pixels are cut: tiles come out otherwise than the whole would; "
+                "--tile=0 cuts none, if the memory suffices",
+                self.tile,
+                self.tile,
+            )
         height, width = image.shape[:2]
         padded = pad_to_multiple(image, self._multiple)
         shape = shape or tiles.tile_shape(

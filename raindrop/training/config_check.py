@@ -3,26 +3,14 @@
 import dataclasses
 import difflib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable
 from typing import Any
 
-from raindrop.errors import UserError
-from raindrop.models.attention import AttentiveRecurrentNetwork
-from raindrop.models.autoencoder import ContextualAutoencoder
+from raindrop.errors import UserError, first_line
+from raindrop.models import generator
 from raindrop.models.discriminator import Discriminator
-from raindrop.models.generator import Generator
 from raindrop.rendering.settings import Settings
 from raindrop.training.losses import Objective
-
-# Groups whose fields are those of a class; a config names the ones that it sets.
-_CLASSES = {
-    "model.generator": Generator,
-    "model.generator.attention": AttentiveRecurrentNetwork,
-    "model.generator.autoencoder": ContextualAutoencoder,
-    "model.discriminator": Discriminator,
-    "loss": Objective,
-}
-_NOT_SET = ("parent", "name", "dtype")  # of a Flax module, by the code
 
 
 def fields(config: Any, reference: Any) -> None:
@@ -46,16 +34,19 @@ def values(config: Any) -> None:
     Raises:
       UserError: one does not, and what it may be.
     """
-    # With OpenCV and scikit-image, which comparing configs does without.
-    from raindrop.evaluation import metrics
+    _numbers(config)
+    _ranges(config.data)
+    _choices(config)
+    try:
+        objective = Objective(**config.loss)
+        Settings(**config.data.rendering)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    _network(config, objective)
 
-    data, training, optimizer = config.data, config.training, config.optimizer
-    if data.crop_size < 4 or data.crop_size % 4:
-        fitting = max(4, round(data.crop_size / 4) * 4)
-        raise UserError(
-            f"data.crop_size must be a multiple of four, not {data.crop_size}; take "
-            f"{fitting}"
-        )
+
+def _numbers(config: Any) -> None:
+    training, optimizer = config.training, config.optimizer
     for name in ("num_steps", "batch_size", "log_every", "checkpoint_every"):
         _at_least(f"training.{name}", training[name], 1)
     _at_least("training.evaluate_every", training.evaluate_every, 1)
@@ -72,6 +63,9 @@ def values(config: Any) -> None:
     ):
         if not 0 <= value < 1:
             raise UserError(f"{name} must be at least 0 and below 1, not {value}")
+
+
+def _ranges(data: Any) -> None:
     for name in ("blurred", "hazy"):
         if not 0 <= data[name] <= 1:
             raise UserError(f"data.{name} is a share, from 0 to 1, not {data[name]}")
@@ -86,9 +80,16 @@ def values(config: Any) -> None:
                 f"data.{name} must be two numbers above 0, smallest first, "
                 f"not {data[name]}"
             )
+
+
+def _choices(config: Any) -> None:
+    # With OpenCV and scikit-image, which comparing configs does without.
+    from raindrop.evaluation import metrics
+
+    optimizer = config.optimizer
     for name, value, choices in (
         ("eval.protocol", config.eval.protocol, metrics.PROTOCOLS),
-        ("data.on_error", data.on_error, ("raise", "skip")),
+        ("data.on_error", config.data.on_error, ("raise", "skip")),
         ("optimizer.name", optimizer.name, ("adam", "muon")),
         ("optimizer.schedule", optimizer.schedule, ("constant", "cosine", "linear")),
     ):
@@ -96,47 +97,40 @@ def values(config: Any) -> None:
             raise UserError(
                 f"{name} must be one of {', '.join(choices)}, not {value!r}"
             )
+
+
+def _network(config: Any, objective: Objective) -> None:
+    """That the generator can be trained on these crops, for these losses."""
+    fields = config.model.generator.to_dict()
     try:
-        objective = Objective(**config.loss)
-        Settings(**data.rendering)
-    except ValueError as error:
-        raise UserError(str(error)) from None
-    if len(objective.multiscale) != 3:
+        network = generator.from_fields(fields)
+    except (ValueError, TypeError) as error:
+        raise UserError(f"model.generator: {first_line(error)}") from None
+    promised, size = network.interface, config.data.crop_size
+    multiple = promised.multiple
+    if size < multiple or size % multiple:
+        fitting = max(1, round(size / multiple)) * multiple
         raise UserError(
-            "loss.multiscale must be three numbers, for 1/4, 1/2 and full size, not "
+            f"data.crop_size must be a multiple of {multiple} for this generator, not "
+            f"{size}; take {fitting}"
+        )
+    try:
+        generator.verify(network, size)
+    except ValueError as error:
+        raise UserError(f"model.generator: {first_line(error)}") from None
+    if len(objective.multiscale) != promised.num_scales:
+        raise UserError(
+            f"loss.multiscale must have {promised.num_scales} numbers, one for each "
+            f"picture that this generator gives, smallest first, not "
             f"{objective.multiscale}"
         )
-    steps = config.model.generator.attention.get("steps", 4)
-    if not steps and objective.adversarial > 0 and objective.map_target == "attention":
+    if promised.num_maps:
+        return
+    if objective.adversarial > 0 and objective.map_target == "attention":
         raise UserError(
-            "model.generator.attention.steps is 0, so that there is no map to be the "
-            "discriminator's target; set loss.map_target=mask"
+            "this generator gives no attention map that could be the discriminator's "
+            "target; set loss.map_target=mask"
         )
-
-
-def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, str]:
-    """What differs between two configs: 'group.field' to 'new, was old'."""
-    before, after = _flat(old), _flat(new)
-    return {
-        name: f"{after.get(name, 'missing')}, was {before.get(name, 'missing')}"
-        for name in sorted(before.keys() | after.keys())
-        if before.get(name) != after.get(name)
-    }
-
-
-def _flat(group: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat = {}
-    for name, value in group.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{name}.")
-        else:
-            # JSON, through which one of the two has come, has no tuples.
-            flat[prefix + name] = _lists(value)
-    return flat
-
-
-def _lists(value: Any) -> Any:
-    return [_lists(v) for v in value] if isinstance(value, list | tuple) else value
 
 
 def _at_least(name: str, value: float, least: int) -> None:
@@ -144,35 +138,60 @@ def _at_least(name: str, value: float, least: int) -> None:
         raise UserError(f"{name} must be at least {least}, not {value}")
 
 
-def _compare(group: dict[str, Any], reference: dict[str, Any], path: str) -> None:
-    known = dict(reference)
-    own = _CLASSES.get(path)
-    if own:
-        for field in dataclasses.fields(own):
-            if field.name not in _NOT_SET:
-                default = field.default
-                known.setdefault(
-                    field.name, None if default is dataclasses.MISSING else default
-                )
+def _own_fields(path: str, group: dict[str, Any]) -> dict[str, Any] | None:
+    """What the code that a group is for takes, with its defaults; else None."""
+    if path == "model.generator":
+        return generator.defaults(group)
+    if path == "model.discriminator":
+        return generator.module_defaults(Discriminator)
+    if path == "loss":
+        return {field.name: field.default for field in dataclasses.fields(Objective)}
+    return None
+
+
+def _compare(
+    group: dict[str, Any], reference: dict[str, Any], path: str, whole: bool = True
+) -> None:
+    """Compares a group of fields with the one of `configs/default.py`.
+
+    Args:
+      group: of the config.
+      reference: the same of the default.
+      path: its name.
+      whole: every field has to be there; not so where the code has defaults.
+    """
+    try:
+        own = _own_fields(path, group)
+    except ValueError as error:
+        raise UserError(f"config.{error}") from None
+    known, whole = own or reference, whole and own is None
     for name, value in group.items():
         full = f"{path}.{name}" if path else name
         if name not in known:
-            near = difflib.get_close_matches(name, known, 1, 0.5)
-            hint = (
-                f"did you mean {near[0]}" if near else f"there are {', '.join(known)}"
-            )
-            raise UserError(f"config.{full} does not exist; {hint}?")
+            raise UserError(no_field(full, known))
         expected = known[name]
         if isinstance(expected, dict):
             if not isinstance(value, dict):
                 raise UserError(f"config.{full} is a group of fields, not {value!r}")
-            _compare(value, expected, full)
+            _compare(value, expected, full, whole)
         elif expected is not None and not _alike(value, expected):
             raise UserError(f"config.{full} must be {_words(expected)}, not {value!r}")
-    missing = [] if own else [name for name in reference if name not in group]
+    missing = [name for name in reference if name not in group] if whole else []
     if missing:
         full = f"{path}.{missing[0]}" if path else missing[0]
         raise UserError(f"config.{full} is missing; configs/default.py has every field")
+
+
+def no_field(full: str, known: Iterable[str]) -> str:
+    """The message on a field that does not exist, whichever way it came.
+
+    Args:
+      full: its name with its groups, such as 'training.num_stepz'.
+      known: the fields of its group.
+    """
+    near = difflib.get_close_matches(full.rpartition(".")[2], known, 1, 0.5)
+    hint = f"did you mean {near[0]}" if near else f"there are {', '.join(known)}"
+    return f"config.{full} does not exist; {hint}?"
 
 
 def _alike(value: Any, expected: Any) -> bool:

@@ -11,8 +11,9 @@ import optax
 import optax.contrib
 from flax.training.train_state import TrainState
 
+from raindrop.models import generator as generators
 from raindrop.models.discriminator import Discriminator
-from raindrop.models.generator import Generator
+from raindrop.models.interface import Network
 
 
 @flax.struct.dataclass
@@ -140,7 +141,7 @@ def _init(network: nn.Module, key: jax.Array, size: int) -> Any:
 
 def create(
     key: jax.Array,
-    generator: Generator,
+    generator: Network,
     discriminator: Discriminator,
     optimizers: Mapping[str, optax.GradientTransformation],
     crop_size: int,
@@ -158,8 +159,8 @@ def create(
     """
     generator_key, discriminator_key = jax.random.split(key)
     if generator_params is None:
-        # The generator's parameters depend on no size.
-        generator_params = _init(generator, generator_key, 8)
+        size = generators.example_size(generator)
+        generator_params = _init(generator, generator_key, size)
     discriminator_params = _init(discriminator, discriminator_key, crop_size)
 
     def make(name: str, network: nn.Module, params: Any) -> TrainState:

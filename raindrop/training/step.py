@@ -10,7 +10,7 @@ import optax
 from jax.flatten_util import ravel_pytree
 
 from raindrop.models.discriminator import Discriminator
-from raindrop.models.generator import Generator
+from raindrop.models.interface import Network
 from raindrop.models.vgg import VGG16
 from raindrop.training import losses
 from raindrop.training.losses import Objective
@@ -24,7 +24,7 @@ Metrics = dict[str, jax.Array]
 class Networks:
     """The three networks of a step; VGG only where the perceptual loss has a weight."""
 
-    generator: Generator
+    generator: Network
     discriminator: Discriminator
     vgg: VGG16 | None
 

@@ -7,8 +7,6 @@ from typing import Any
 
 # What comes with raindrop; README.md beside it says what it was trained on and gives.
 PRETRAINED = Path(__file__).parents[1] / "pretrained" / "lite.safetensors"
-# Fields of a network that say how to compute it, and nothing about what it is.
-HOW_TO_COMPUTE = ("dtype", "fast_gradients", "unroll", "remat")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,7 +17,7 @@ import shutil
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import jax
 import numpy as np
@@ -27,15 +27,18 @@ from ml_collections import ConfigDict
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
 from raindrop.errors import UserError, first_line
-from raindrop.training import config_check
-from raindrop.training.state import GANState
-from raindrop.weights import HOW_TO_COMPUTE, LoadedGenerator
+from raindrop.models import generator
+from raindrop.models.discriminator import Discriminator
+from raindrop.weights import LoadedGenerator
 
 _LOG = logging.getLogger(__name__)
 FOLDER = "checkpoints"
 _NO_PSNR = -1.0
-_NOT_THE_NETWORK = tuple(f".{name}" for name in HOW_TO_COMPUTE)
+_NOT_THE_NETWORK = tuple(f".{name}" for name in generator.HOW_TO_COMPUTE)
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+
+
+_State = TypeVar("_State")
 
 
 class DamagedCheckpointError(UserError):
@@ -58,7 +61,7 @@ class Saved:
     meta: dict[str, Any]
     where: Path
 
-    def into(self, state: GANState) -> GANState:
+    def into(self, state: _State) -> _State:
         """`state`, a fresh one of the same networks, with the saved numbers.
 
         Raises:
@@ -74,8 +77,7 @@ class Saved:
         Raises:
           UserError: the networks are others.
         """
-        now = json.loads(config.to_json_best_effort())
-        found = config_check.differences(self.meta["config"], now)
+        found = differences(_complete(self.meta["config"]), _complete(config))
         lines = [f"{name}={values}" for name, values in found.items()]
         # The discriminator's first dense layer has a row for each position.
         networks = ("model.", "data.crop_size")
@@ -97,6 +99,55 @@ class Saved:
             )
 
 
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, str]:
+    """What differs between two configs: 'group.field' to 'new, was old'."""
+    before, after = _flat(old), _flat(new)
+    return {
+        name: f"{after.get(name, 'missing')}, was {before.get(name, 'missing')}"
+        for name in sorted(before.keys() | after.keys())
+        if before.get(name) != after.get(name)
+    }
+
+
+def _flat(group: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat = {}
+    for name, value in group.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            # JSON, through which one of the two has come, has no tuples.
+            flat[prefix + name] = _lists(value)
+    return flat
+
+
+def _lists(value: Any) -> Any:
+    return [_lists(v) for v in value] if isinstance(value, list | tuple) else value
+
+
+def _complete(config: Mapping[str, Any] | ConfigDict) -> dict[str, Any]:
+    """A config as JSON has it, with all fields of the networks.
+
+    One that was saved before a field of a network came about means its default.
+    """
+    if isinstance(config, ConfigDict):
+        config = json.loads(config.to_json_best_effort())
+    model = dict(config["model"])
+    for name, known in (
+        ("generator", generator.defaults(model["generator"])),
+        ("discriminator", generator.module_defaults(Discriminator)),
+    ):
+        model[name] = _merged(known, model[name])
+    return {**config, "model": model}
+
+
+def _merged(known: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    merged = {**known, **given}
+    for name, value in known.items():
+        if isinstance(value, Mapping):
+            merged[name] = _merged(value, given.get(name, {}))
+    return merged
+
+
 def digest(tree: Any) -> str:
     """sha256 over names, types, shapes and bytes of all arrays of `tree`."""
     sha = hashlib.sha256()
@@ -105,6 +156,14 @@ def digest(tree: Any) -> str:
         sha.update(f"{jax.tree_util.keystr(path)} {leaf.dtype} {leaf.shape}".encode())
         sha.update(np.ascontiguousarray(leaf).tobytes())
     return sha.hexdigest()
+
+
+class TrainingState(Protocol):
+    """What is saved: a tree that Flax can serialize, of the networks and optimizers."""
+
+    @property
+    def step(self) -> Any:
+        """Steps taken."""
 
 
 class Checkpoints:
@@ -149,7 +208,7 @@ class Checkpoints:
 
     def save(
         self,
-        state: GANState,
+        state: TrainingState,
         config: ConfigDict,
         psnr: float | None,
         notes: Mapping[str, Any] | None = None,

@@ -43,7 +43,8 @@ class Slot:
 def parameter_shapes(fields: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
     """Shapes of the parameters of the generator with these fields, by path."""
     net = generator.from_fields(fields)
-    image = jax.ShapeDtypeStruct((1, 8, 8, 3), jnp.float32)
+    size = generator.example_size(net)
+    image = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
     tree = jax.eval_shape(net.init, jax.random.key(0), image)["params"]
     shapes = traverse_util.flatten_dict(tree, sep="/")
     return {path: leaf.shape for path, leaf in shapes.items()}

@@ -1,13 +1,10 @@
 """One .safetensors file: a generator's weights, and the network that fits them."""
 
-import dataclasses
 import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-import flax.linen as nn
 import numpy as np
 import safetensors
 import safetensors.numpy
@@ -16,11 +13,9 @@ from flax import traverse_util
 from raindrop.errors import UserError
 from raindrop.media import atomic
 from raindrop.models import generator
-from raindrop.weights import HOW_TO_COMPUTE, LoadedGenerator, layout
+from raindrop.weights import LoadedGenerator, layout
 
 _FORMAT = "raindrop-generator"
-# Fields that say how to compute, not what; and those that Flax adds.
-_NOT_THE_NETWORK = (*HOW_TO_COMPUTE, "parent", "name")
 
 
 def write(loaded: LoadedGenerator, path: str | os.PathLike, dtype: str) -> None:
@@ -44,12 +39,12 @@ def write(loaded: LoadedGenerator, path: str | os.PathLike, dtype: str) -> None:
         if np.abs(leaf).max(initial=0) > np.finfo(dtype).max:
             raise UserError(f"{name} has values that {dtype} cannot hold; use float32")
         leaves[name] = np.ascontiguousarray(leaf, dtype)
-    fields = complete(loaded.fields)
+    fields = generator.complete(loaded.fields)
     metadata = {
         "format": _FORMAT,
         "generator": json.dumps(fields),
-        "colour_order": "BGR" if fields["bgr"] else "RGB",
-        "value_range": "[-1, 1]" if fields["signed"] else "[0, 1]",
+        "colour_order": "BGR" if fields.get("bgr") else "RGB",
+        "value_range": "[-1, 1]" if fields.get("signed") else "[0, 1]",
         "source": loaded.source,
         "source_sha256": loaded.sha256,
     }
@@ -58,20 +53,6 @@ def write(loaded: LoadedGenerator, path: str | os.PathLike, dtype: str) -> None:
             part.write_bytes(safetensors.numpy.save(leaves, metadata))
     except OSError as error:
         raise UserError(f"{path} cannot be written: {error.strerror}") from None
-
-
-def complete(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """All fields of a network, the defaults too: a file must not depend on those."""
-
-    def of(module: nn.Module) -> dict[str, Any]:
-        return {
-            field.name: of(value) if isinstance(value, nn.Module) else value
-            for field in dataclasses.fields(module)
-            if field.name not in _NOT_THE_NETWORK
-            for value in [getattr(module, field.name)]
-        }
-
-    return of(generator.from_fields(fields))
 
 
 def is_safetensors(start: bytes) -> bool:

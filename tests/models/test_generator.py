@@ -23,8 +23,8 @@ def test_shapes_and_parameters(size):
     assert count(variables["params"]["attention"]) == 167_809
     h, w = size
     assert output.image.shape == (2, h, w, 3)
-    assert output.half.shape == (2, h // 2, w // 2, 3)
-    assert output.quarter.shape == (2, h // 4, w // 4, 3)
+    assert output.scales[1].shape == (2, h // 2, w // 2, 3)
+    assert output.scales[0].shape == (2, h // 4, w // 4, 3)
     assert output.attention.shape == (4, 2, h, w, 1)
 
 
@@ -101,7 +101,7 @@ def test_patches_keep_sizes_and_places(size):
     output = net.apply(zeros, image)
     np.testing.assert_array_equal(output.image, image)
     assert output.attention.shape == (4, 1, *size, 1)
-    assert output.quarter.shape == (1, size[0] // 4, size[1] // 4, 3)
+    assert output.scales[0].shape == (1, size[0] // 4, size[1] // 4, 3)
 
     def there_and_back(module, x):
         return module._from_network(module._to_network(x))

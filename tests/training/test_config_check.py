@@ -72,8 +72,8 @@ def photos(tmp_path):
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"data.crop_size": 18}, "multiple of four"),
-        ({"data.crop_size": 0}, "multiple of four"),
+        ({"data.crop_size": 18}, "multiple of 4"),
+        ({"data.crop_size": 0}, "multiple of 4"),
         ({"data.crop_size": 28}, "smaller crop"),
         ({"data.blurred": 1.5}, "from 0 to 1"),
         ({"data.haze": (0.8, 0.4)}, "smallest first"),
@@ -91,7 +91,7 @@ def photos(tmp_path):
         ({"data.rendering.mask_rule": "diff"}, "geometry or difference"),
         ({"data.rendering.cell": (8,)}, "beyond their cell"),
         ({"data.rendering.cell": (8, 16)}, "differ in length"),
-        ({"loss.multiscale": (0.5, 1.0)}, "three numbers"),
+        ({"loss.multiscale": (0.5, 1.0)}, "must have 3 numbers"),
         ({"model.generator.attention.steps": 0}, "map_target=mask"),
         ({"optimizer.name": "sgd"}, "one of adam, muon"),
         ({"optimizer.schedule": "exponential"}, "one of constant, cosine, linear"),

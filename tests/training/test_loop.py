@@ -150,19 +150,6 @@ def test_a_run_is_evaluated(tmp_path):
     assert result["images"][0]["release"]["input"].keys() == {"psnr", "ssim"}
 
 
-def test_the_core_imports_no_tensorflow():
-    """Networks, losses, step, renderer and loop run where there is JAX alone."""
-    code = (
-        "import sys, raindrop.training.loop, raindrop.rendering.render;"
-        "heavy = {'tensorflow', 'tensorflow_datasets', 'clu', 'keras', 'torch'};"
-        "sys.exit(str(heavy & set(sys.modules)) if heavy & set(sys.modules) else 0)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-
-
 def test_bad_usage_is_one_line(tmp_path):
     for arguments in (
         ["--mode=derain"],

@@ -9,9 +9,10 @@ import raindrop
 from configs import lite
 from raindrop.evaluation.metrics import score
 from raindrop.media import pictures
+from raindrop.models import generator
 from raindrop.rendering.render import render
 from raindrop.rendering.settings import Settings
-from raindrop.weights import PRETRAINED, safetensors_file
+from raindrop.weights import PRETRAINED
 from raindrop.weights.load import load
 
 
@@ -23,8 +24,8 @@ def derainer():
 def test_they_are_small_and_of_the_lite_config():
     assert PRETRAINED.stat().st_size <= 3_000_000
     fields = load(PRETRAINED).fields
-    expected = safetensors_file.complete(lite.get_config().model.generator.to_dict())
-    assert safetensors_file.complete(fields) == expected
+    expected = generator.complete(lite.get_config().model.generator.to_dict())
+    assert generator.complete(fields) == expected
 
 
 def test_rendered_drops_go_and_dry_pictures_stay(derainer):

@@ -1,0 +1,85 @@
+"""What a generator is to those who use it: the one thing they may depend on.
+
+A network of your own needs a file here, with a Flax module that keeps to `Network`, and
+a line in `generator.NETWORKS`. Training, evaluation, files, tiles, weight files and
+export then take it by `config.model.generator.kind`.
+"""
+
+import dataclasses
+from typing import Any, Protocol
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+
+
+@flax.struct.dataclass
+class GeneratorOutput:
+    """What a generator gives. Pictures are RGB, nominally in [0, 1], unclipped."""
+
+    # Smallest first, the last of full size: [B, H/k, W/k, 3] with k a whole number.
+    scales: tuple[jax.Array, ...]
+    attention: jax.Array  # [N, B, H, W, 1], A_1 to A_N; N may be 0, see `no_maps`
+
+    @property
+    def image(self) -> jax.Array:
+        """The picture of full size, [B, H, W, 3]."""
+        return self.scales[-1]
+
+
+@dataclasses.dataclass(frozen=True)
+class Interface:
+    """What a network promises. The defaults hold for any network.
+
+    Attributes:
+      multiple: height and width that it takes are multiples of this.
+      num_maps: attention maps that it gives. Where there are any, it also has the
+        methods `attend` and `restore`, its two halves; see `generator.Generator`.
+      num_scales: pictures that it gives.
+      exact_when_padded: whether a picture in a larger array of zeros comes out as it
+        does alone if every `nn.Conv` and `nn.ConvTranspose` sees zeros outside of the
+        picture. Not so with anything that looks further than its convolutions do:
+        pooling over the whole picture, normalization over positions, attention. Files
+        of many sizes then share a few compiled programs; else each size has its own.
+      sees_whole_picture: whether the result at a pixel depends on all of the picture,
+        so that tiles do not give what the whole would; said before it is cut.
+      tile_factor: how much larger than the usual ones tiles are to be on a side.
+    """
+
+    multiple: int = 1
+    num_maps: int = 0
+    num_scales: int = 1
+    exact_when_padded: bool = False
+    sees_whole_picture: bool = True
+    tile_factor: float = 1.0
+
+
+class Network(Protocol):
+    """A Flax module from rainy pictures to clean ones.
+
+    Its constructor takes its fields by name, and `dtype` (of the computation;
+    parameters are float32) and `fast_gradients` (see `kernels.convolution`; may be
+    ignored). Parameters are all its variables, and depend on no picture's size.
+    """
+
+    @property
+    def interface(self) -> Interface:
+        """What it promises, as its fields have it."""
+
+    def __call__(self, rainy: jax.Array) -> GeneratorOutput:
+        """Rainy [B, H, W, 3], float32 RGB in [0, 1] -> `GeneratorOutput`, float32.
+
+        Raises:
+          ValueError: a size that it does not take.
+        """
+
+    def init(self, rngs: Any, *args: Any) -> Any:
+        """As every Flax module has it."""
+
+    def apply(self, variables: Any, *args: Any, **kwargs: Any) -> Any:
+        """As every Flax module has it."""
+
+
+def no_maps(rainy: jax.Array) -> jax.Array:
+    """The `attention` of a network without maps, [0, B, H, W, 1]."""
+    return jnp.zeros((0, *rainy.shape[:3], 1), jnp.float32)
