@@ -1,15 +1,14 @@
 """A config is looked through before anything is read, compiled or written."""
 
 import dataclasses
-import difflib
 import math
-from collections.abc import Iterable
 from typing import Any
 
 from raindrop.errors import UserError, first_line
 from raindrop.models import generator
 from raindrop.models.discriminator import Discriminator
 from raindrop.rendering.settings import Settings
+from raindrop.training import config_files
 from raindrop.training.losses import Objective
 
 
@@ -168,7 +167,7 @@ def _compare(
     for name, value in group.items():
         full = f"{path}.{name}" if path else name
         if name not in known:
-            raise UserError(no_field(full, known))
+            raise UserError(config_files.no_field(full, name, known))
         expected = known[name]
         if isinstance(expected, dict):
             if not isinstance(value, dict):
@@ -180,18 +179,6 @@ def _compare(
     if missing:
         full = f"{path}.{missing[0]}" if path else missing[0]
         raise UserError(f"config.{full} is missing; configs/default.py has every field")
-
-
-def no_field(full: str, known: Iterable[str]) -> str:
-    """The message on a field that does not exist, whichever way it came.
-
-    Args:
-      full: its name with its groups, such as 'training.num_stepz'.
-      known: the fields of its group.
-    """
-    near = difflib.get_close_matches(full.rpartition(".")[2], known, 1, 0.5)
-    hint = f"did you mean {near[0]}" if near else f"there are {', '.join(known)}"
-    return f"config.{full} does not exist; {hint}?"
 
 
 def _alike(value: Any, expected: Any) -> bool:

@@ -7,7 +7,7 @@ import inspect
 import re
 import sys
 import types
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -141,10 +141,22 @@ def _require_field(config: ConfigDict, path: str) -> None:
     for name in path.split("."):
         name = name.partition("[")[0]  # of an element
         if name not in _fields(group):
-            near = difflib.get_close_matches(name, _fields(group), 1, 0.5)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            raise UserError(f"config.{path} does not exist{hint}")
+            raise UserError(no_field(path, name, _fields(group)))
         group = group[name]
+
+
+def no_field(path: str, name: str, known: Iterable[str]) -> str:
+    """The message on a field that does not exist, whichever way it came.
+
+    Args:
+      path: with its groups, such as 'training.num_stepz'.
+      name: the part of it that does not exist.
+      known: what there is in its place.
+    """
+    known = list(known)
+    near = difflib.get_close_matches(name, known, 1, 0.5)
+    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+    return f"config.{path} does not exist; {hint}"
 
 
 def _fields(group: Any) -> list[str]:
