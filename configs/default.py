@@ -98,6 +98,7 @@ def get_config() -> ConfigDict:
     config.model.generator.residual = False  # output = input + a correction
     config.model.generator.gated = False  # only where the attention map says so
     config.model.generator.patch_size = 1  # pixels seen as one, along a side
+    config.model.generator.attention_patch_size = 0  # by the attention; 0: as those
     config.model.generator.bgr = False  # colour order inside the network
     config.model.generator.signed = False  # [-1, 1] inside the network
     config.model.discriminator = ConfigDict()
@@ -110,8 +111,11 @@ def get_config() -> ConfigDict:
     config.loss = ConfigDict()
     config.loss.attention = 1.0
     config.loss.attention_decay = 0.8
+    config.loss.gate = 0.0  # of a generator that has a gate of its own
     config.loss.multiscale = (0.6, 0.8, 1.0)
     config.loss.multiscale_norm = "l2"  # l2 | l1 | psnr
+    config.loss.least_mse = 1e-3  # of psnr: closer is close enough
+    config.loss.ssim = 0.0
     config.loss.perceptual = 1.0
     config.loss.adversarial = 0.01
     config.loss.adversarial_loss = "non_saturating"  # minimax | non_saturating

@@ -49,6 +49,9 @@ class ContextualAutoencoder(nn.Module):
     dtype: Dtype = jnp.float32
     fast_gradients: bool = True
 
+    map_channels = 0  # no gate of its own; see `ResidualAutoencoder`
+    reduction = 4  # of the size, at the lowest scale
+
     @nn.compact
     def __call__(
         self, image: jax.Array, attention: jax.Array

@@ -5,17 +5,20 @@ What all of them have in common is in `interface`; whoever uses a generator gets
 """
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from raindrop.models.attention import AttentiveRecurrentNetwork
 from raindrop.models.autoencoder import ContextualAutoencoder
 from raindrop.models.interface import GeneratorOutput, Interface, Network
 from raindrop.models.layers import Dtype
+from raindrop.models.residual_autoencoder import ResidualAutoencoder
 
 
 class Generator(nn.Module):
@@ -39,21 +42,30 @@ class Generator(nn.Module):
         and how much of the input: where the network sees no drop it changes nothing.
       patch_size: side p of the patches of pixels that the network sees as one, their
         values as channels. 1 in the release; 2 makes it four times as cheap.
+      attention_patch_size: the same for the recurrent network alone; 0: as patch_size.
+        Where drops are is well told at a quarter of the size, what they hide is not.
     """
 
     attention: AttentiveRecurrentNetwork
-    autoencoder: ContextualAutoencoder
+    autoencoder: ContextualAutoencoder | ResidualAutoencoder
     bgr: bool = False
     signed: bool = False
     residual: bool = False
     gated: bool = False
     patch_size: int = 1
+    attention_patch_size: int = 0
+
+    @property
+    def _attention_patch(self) -> int:
+        return self.attention_patch_size or self.patch_size
 
     @property
     def interface(self) -> Interface:
         """What it promises to those who use it."""
         return Interface(
-            multiple=4 * self.patch_size,
+            multiple=math.lcm(
+                self.patch_size * self.autoencoder.reduction, self._attention_patch
+            ),
             num_maps=self.attention.steps,
             num_scales=3,
             # TensorFlow's padding also averages at the lower and the right border,
@@ -68,7 +80,8 @@ class Generator(nn.Module):
         """Rainy [B, H, W, 3], H and W multiples of four -> `GeneratorOutput`."""
         maps = self.attend(rainy)
         last = maps[-1] if maps.shape[0] else jnp.full_like(rainy[..., :1], 0.5)
-        return GeneratorOutput(self.restore(rainy, last), maps)
+        scales, gate = self._restore(rainy, last)
+        return GeneratorOutput(scales, maps, gate)
 
     def attend(self, rainy: jax.Array) -> jax.Array:
         """The first half: rainy [B, H, W, 3] -> maps A_1 to A_N, [N, B, H, W, 1]."""
@@ -77,67 +90,91 @@ class Generator(nn.Module):
             raise ValueError(
                 f"height and width must be multiples of four, not {rainy.shape[1:3]}"
             )
-        maps = self.attention(self._to_network(rainy)).astype(jnp.float32)
+        patch = self._attention_patch
+        maps = self.attention(self._to_network(rainy, patch)).astype(jnp.float32)
         for axis in (2, 3):
-            maps = jnp.repeat(maps, self.patch_size, axis)
+            maps = jnp.repeat(maps, patch, axis)
         return maps[:, :, :height, :width]
 
     def restore(
         self, rainy: jax.Array, attention: jax.Array
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
         """The second half: rainy and a map [B, H, W, 1] -> pictures, smallest first."""
-        patch = (self.patch_size, self.patch_size)
+        return self._restore(rainy, attention)[0]
+
+    def _restore(
+        self, rainy: jax.Array, attention: jax.Array
+    ) -> tuple[tuple[jax.Array, jax.Array, jax.Array], jax.Array | None]:
+        """The pictures of `restore`, and the gate where there is one."""
+        _, height, width, _ = rainy.shape
         padded = self._pad(attention.astype(jnp.float32))
-        attention = nn.avg_pool(padded, patch, patch)
+        patch = (self._attention_patch, self._attention_patch)
+        coarse = nn.avg_pool(padded, patch, patch)
         # Smooth between the patches: their edges would show.
-        gate = jax.image.resize(jnp.clip(attention, 0, 1), padded.shape, "linear")
-        gate = gate[:, : rainy.shape[1], : rainy.shape[2]]
-        outputs = self.autoencoder(self._to_network(rainy), attention)
+        smooth = jax.image.resize(coarse, padded.shape, "linear")
+        patch = (self.patch_size, self.patch_size)
+        outputs = self.autoencoder(
+            self._to_network(rainy, self.patch_size), nn.avg_pool(padded, patch, patch)
+        )
+        channels = self.autoencoder.pictures * 3 * self.patch_size**2
+        gate = None
+        if self.gated:
+            gate = jnp.clip(smooth, 0, 1)
+        if self.autoencoder.map_channels:
+            logits = _from_patches(outputs[-1][..., channels:], self.patch_size)
+            gate = nn.sigmoid(logits)
+        if gate is not None:
+            gate = gate[:, :height, :width]
         scales = []
         for output, factor in zip(outputs, (4, 2, 1), strict=True):
-            height, width = rainy.shape[1] // factor, rainy.shape[2] // factor
+            size = np.s_[:, : height // factor, : width // factor]
+            output = output[..., :channels]
             picture, *gains = jnp.split(output, self.autoencoder.pictures, -1)
-            scale = self._from_network(picture)[:, :height, :width]
+            scale = self._from_network(picture)[size]
             window = (factor, factor)
             given = nn.avg_pool(rainy.astype(jnp.float32), window, window)
             if self.residual:
                 scale += given
             for gain in gains:
-                scale += self._from_patches(gain)[:, :height, :width] * given
-            if self.gated:
+                scale += self._picture(gain)[size] * given
+            if gate is not None:
                 scale = given + nn.avg_pool(gate, window, window) * (scale - given)
             scales.append(scale)
-        return tuple(scales)
+        return tuple(scales), gate
 
     def _pad(self, x: jax.Array) -> jax.Array:
-        """To a size that divides by the patches at 1/4 scale."""
-        pads = [(0, -side % (4 * self.patch_size)) for side in x.shape[1:3]]
+        """To a size that divides by the patches and the lowest scale."""
+        pads = [(0, -side % self.interface.multiple) for side in x.shape[1:3]]
         return jnp.pad(x, [(0, 0), *pads, (0, 0)], mode="symmetric")
 
-    def _to_network(self, x: jax.Array) -> jax.Array:
+    def _to_network(self, x: jax.Array, p: int) -> jax.Array:
+        """[B, H, W, 3] -> [B, H/p, W/p, 3 p^2]."""
         x = self._pad(x.astype(jnp.float32))
         x = x[..., ::-1] if self.bgr else x
         x = 2 * x - 1 if self.signed else x
         batch, height, width, channels = x.shape
-        p = self.patch_size
         x = x.reshape(batch, height // p, p, width // p, p, channels)
         return x.transpose(0, 1, 3, 2, 4, 5).reshape(
             batch, height // p, width // p, p * p * channels
         )
 
     def _from_network(self, x: jax.Array) -> jax.Array:
-        x = self._from_patches(x)
+        x = self._picture(x)
         # A correction is a difference of two pictures: it is scaled, not shifted.
         if self.signed:
             x = x / 2 if self.residual else (x + 1) / 2
         return x
 
-    def _from_patches(self, x: jax.Array) -> jax.Array:
-        batch, height, width, _ = x.shape
-        p = self.patch_size
-        x = x.astype(jnp.float32).reshape(batch, height, width, p, p, 3)
-        x = x.transpose(0, 1, 3, 2, 4, 5).reshape(batch, p * height, p * width, 3)
+    def _picture(self, x: jax.Array) -> jax.Array:
+        x = _from_patches(x, self.patch_size)
         return x[..., ::-1] if self.bgr else x
+
+
+def _from_patches(x: jax.Array, p: int) -> jax.Array:
+    """[B, H, W, p^2 C] -> [B, p H, p W, C], float32."""
+    batch, height, width, channels = x.shape
+    x = x.astype(jnp.float32).reshape(batch, height, width, p, p, channels // p**2)
+    return x.transpose(0, 1, 3, 2, 4, 5).reshape(batch, p * height, p * width, -1)
 
 
 Fields = Mapping[str, Any]  # of a config's, or a weight file's, `generator` group
@@ -184,20 +221,26 @@ def _make_attentive(fields: Fields, **computation: Any) -> Generator:
         name: {k: _immutable(v) for k, v in fields.get(name, {}).items()}
         for name in ("attention", "autoencoder")
     }
+    kind = AUTOENCODERS[groups["autoencoder"].pop("kind", "contextual")]
     rest = {name: value for name, value in fields.items() if name not in groups}
     return Generator(
         attention=AttentiveRecurrentNetwork(**groups["attention"], **computation),
-        autoencoder=ContextualAutoencoder(**groups["autoencoder"], **computation),
+        autoencoder=kind(**groups["autoencoder"], **computation),
         **rest,
     )
 
 
 def _attentive_defaults(fields: Fields) -> dict[str, Any]:
-    del fields
+    kind = fields.get("autoencoder", {}).get("kind", "contextual")
+    if kind not in AUTOENCODERS:
+        raise ValueError(
+            f"model.generator.autoencoder.kind must be one of "
+            f"{', '.join(AUTOENCODERS)}, not {kind!r}"
+        )
     return {
         **module_defaults(Generator),
         "attention": module_defaults(AttentiveRecurrentNetwork),
-        "autoencoder": module_defaults(ContextualAutoencoder),
+        "autoencoder": {"kind": kind, **module_defaults(AUTOENCODERS[kind])},
     }
 
 
@@ -205,6 +248,9 @@ def _immutable(value: Any) -> Any:
     """Lists, of which JSON has nothing else, as the tuples that Flax wants."""
     return tuple(map(_immutable, value)) if isinstance(value, list | tuple) else value
 
+
+# By the `kind` of the group `autoencoder`, as below.
+AUTOENCODERS = {"contextual": ContextualAutoencoder, "residual": ResidualAutoencoder}
 
 # By `kind`; the first one is that of configs and weight files that do not say.
 NETWORKS: dict[str, Constructor] = {

@@ -20,6 +20,9 @@ class GeneratorOutput:
     # Smallest first, the last of full size: [B, H/k, W/k, 3] with k a whole number.
     scales: tuple[jax.Array, ...]
     attention: jax.Array  # [N, B, H, W, 1], A_1 to A_N; N may be 0, see `no_maps`
+    # [B, H, W, 1], how much of what the network painted counts, where it decides that
+    # pixel by pixel.
+    gate: jax.Array | None = None
 
     @property
     def image(self) -> jax.Array:

@@ -73,6 +73,39 @@ def conv(
     )
 
 
+def transposed_conv(
+    features: int,
+    *,
+    use_bias: bool = True,
+    dtype: Dtype = jnp.float32,
+    fast_gradients: bool = True,
+    name: str | None = None,
+) -> nn.Module:
+    """A 4x4 transposed convolution of stride 2, [B, H, W, C] -> [B, 2 H, 2 W, features].
+
+    Args:
+      features: output channels.
+      use_bias: whether a bias is added.
+      dtype: of the computation; parameters are float32.
+      fast_gradients: on a CPU; see `convolution`.
+      name: of the layer.
+    """
+    module = nn.ConvTranspose
+    if fast_gradients:
+        # The parameters of nn.Conv are the same.
+        module = partial(nn.Conv, conv_general_dilated=convolution.conv_transpose)
+    return module(
+        features,
+        (4, 4),
+        strides=(2, 2),
+        padding="SAME",
+        use_bias=use_bias,
+        dtype=dtype,
+        kernel_init=HE,
+        name=name,
+    )
+
+
 class Upsample(nn.Module):
     """Twice the size: 4x4 transposed convolution of stride 2, then a 2x2 mean.
 
@@ -91,20 +124,11 @@ class Upsample(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """[B, H, W, C] -> [B, 2 H, 2 W, features]."""
-        transposed_conv = nn.ConvTranspose
-        if self.fast_gradients:
-            # The parameters of nn.Conv are the same.
-            transposed_conv = partial(
-                nn.Conv, conv_general_dilated=convolution.conv_transpose
-            )
         x = transposed_conv(
             self.features,
-            (4, 4),
-            strides=(2, 2),
-            padding="SAME",
             use_bias=self.use_bias,
             dtype=self.dtype,
-            kernel_init=HE,
+            fast_gradients=self.fast_gradients,
             name="conv",
         )(x)
         if self.same_padding:

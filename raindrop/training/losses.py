@@ -11,9 +11,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-# 30 dB: closer than that is close enough. With 40 dB panes without drops weigh so much
-# that the network learns to leave pictures alone.
-_LEAST_MSE = 1e-3
+# Of SSIM (Wang et al. 2004), as in scikit-image and in the authors' evaluation.
+_SSIM_WINDOW = 7
+_SSIM_C1, _SSIM_C2 = 0.01**2, 0.03**2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,9 +23,15 @@ class Objective:
     Attributes:
       attention: weight of L_ATT.
       attention_decay: theta of L_ATT (0.8; the authors' older scripts have 0.6).
+      gate: weight of the squared error of the generator's gate, where it has one of its
+        own, against the mask.
       multiscale: lambda of L_M, for 1/4, 1/2 and full size.
       multiscale_norm: 'l2' (the paper's squared error), 'l1' or 'psnr'; see
         `multiscale_loss`.
+      least_mse: of 'psnr': a picture that is this close is close enough. With 1e-4
+        (40 dB) panes without drops weigh so much that the network learns to leave
+        pictures alone.
+      ssim: weight of 1 - SSIM of the full-size picture.
       perceptual: weight of L_P; 0 leaves VGG out altogether.
       adversarial: weight of L_GAN; 0 leaves the discriminator out altogether.
       adversarial_loss: 'minimax', log(1 - D(O)), or 'non_saturating', -log D(O).
@@ -36,8 +42,11 @@ class Objective:
 
     attention: float = 1.0
     attention_decay: float = 0.8
+    gate: float = 0.0
     multiscale: tuple[float, float, float] = (0.6, 0.8, 1.0)
     multiscale_norm: str = "l2"
+    least_mse: float = 1e-3
+    ssim: float = 0.0
     perceptual: float = 1.0
     adversarial: float = 0.01
     adversarial_loss: str = "minimax"
@@ -75,6 +84,7 @@ def multiscale_loss(
     clean: jax.Array,
     weights: Sequence[float],
     norm: str = "l2",
+    least_mse: float = 1e-3,
 ) -> jax.Array:
     """L_M = sum_i lambda_i MSE(S_i, T_i), equation 5.
 
@@ -85,9 +95,10 @@ def multiscale_loss(
       clean: [B, H, W, 3].
       weights: lambda, in the same order.
       norm: 'l2' for the squared error, 'l1' for the absolute one, 'psnr' for -PSNR / 10
-        of each picture, 30 dB at most: the factor by which a picture gets better counts
+        of each picture, with `least_mse` added to its squared error: the factor by which a picture gets better counts
         as much where little is wrong as where much is (HINet, arXiv:2105.06086,
         section 3.3, without the limit).
+      least_mse: see `norm`.
     """
     loss = jnp.zeros(())
     for scale, weight in zip(scales, weights, strict=True):
@@ -96,10 +107,43 @@ def multiscale_loss(
         error = scale - target
         if norm == "psnr":
             mse = jnp.mean(error**2, axis=(1, 2, 3))
-            loss += weight * jnp.mean(jnp.log10(mse + _LEAST_MSE))
+            loss += weight * jnp.mean(jnp.log10(mse + least_mse))
         else:
             loss += weight * jnp.mean(error**2 if norm == "l2" else jnp.abs(error))
     return loss
+
+
+def ssim_loss(image: jax.Array, clean: jax.Array) -> jax.Array:
+    """1 - SSIM of the luma (Wang et al. 2004; uniform 7 x 7 windows, no border).
+
+    The measure of protocol `release`, but unrounded and with the variance of a window
+    over 49 rather than 48.
+
+    Args:
+      image: [B, H, W, 3], RGB, nominally in [0, 1].
+      clean: [B, H, W, 3].
+    """
+    luma = jnp.array([0.299, 0.587, 0.114])
+    x, y = image.astype(jnp.float32) @ luma, clean.astype(jnp.float32) @ luma
+    means = _window_means(jnp.stack([x, y, x * x, y * y, x * y]))
+    mean_x, mean_y, mean_xx, mean_yy, mean_xy = means
+    covariance = mean_xy - mean_x * mean_y
+    variances = mean_xx - mean_x**2 + mean_yy - mean_y**2
+    ssim = (2 * mean_x * mean_y + _SSIM_C1) * (2 * covariance + _SSIM_C2)
+    ssim /= (mean_x**2 + mean_y**2 + _SSIM_C1) * (variances + _SSIM_C2)
+    return 1 - jnp.mean(ssim)
+
+
+def _window_means(x: jax.Array) -> jax.Array:
+    """Means over windows along the last two axes."""
+    for axis in (-2, -1):
+        length = x.shape[axis] - _SSIM_WINDOW + 1
+        slices = [
+            jax.lax.slice_in_dim(x, i, i + length, axis=axis)
+            for i in range(_SSIM_WINDOW)
+        ]
+        x = sum(slices) / _SSIM_WINDOW
+    return x
 
 
 def perceptual_loss(

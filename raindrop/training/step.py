@@ -81,10 +81,20 @@ def train_step(
                 output.attention, mask, objective.attention_decay
             ),
             "g_multiscale": losses.multiscale_loss(
-                output.scales, clean, objective.multiscale, objective.multiscale_norm
+                output.scales,
+                clean,
+                objective.multiscale,
+                objective.multiscale_norm,
+                objective.least_mse,
             ),
         }
         total = objective.attention * metrics["g_attention"] + metrics["g_multiscale"]
+        if objective.gate > 0 and output.gate is not None:
+            metrics["g_gate"] = jnp.mean((output.gate - mask) ** 2)
+            total += objective.gate * metrics["g_gate"]
+        if objective.ssim > 0:
+            metrics["g_ssim"] = losses.ssim_loss(output.image, clean)
+            total += objective.ssim * metrics["g_ssim"]
         if perceptual:
             metrics["g_perceptual"] = losses.perceptual_loss(
                 vgg(output.image), target_features, networks.vgg.feature_scale
