@@ -81,7 +81,7 @@ def transposed_conv(
     fast_gradients: bool = True,
     name: str | None = None,
 ) -> nn.Module:
-    """A 4x4 transposed convolution of stride 2, [B, H, W, C] -> [B, 2 H, 2 W, features].
+    """A 4x4 transposed convolution: [B, H, W, C] -> [B, 2 H, 2 W, features].
 
     Args:
       features: output channels.

@@ -95,9 +95,9 @@ def multiscale_loss(
       clean: [B, H, W, 3].
       weights: lambda, in the same order.
       norm: 'l2' for the squared error, 'l1' for the absolute one, 'psnr' for -PSNR / 10
-        of each picture, with `least_mse` added to its squared error: the factor by which a picture gets better counts
-        as much where little is wrong as where much is (HINet, arXiv:2105.06086,
-        section 3.3, without the limit).
+        of each picture, with `least_mse` added to its squared error: the factor by
+        which a picture gets better counts as much where little is wrong as where much
+        is (HINet, arXiv:2105.06086, section 3.3, without the limit).
       least_mse: see `norm`.
     """
     loss = jnp.zeros(())

@@ -104,11 +104,44 @@ def test_patches_keep_sizes_and_places(size):
     assert output.scales[0].shape == (1, size[0] // 4, size[1] // 4, 3)
 
     def there_and_back(module, x):
-        return module._from_network(module._to_network(x))
+        return module._from_network(module._to_network(x, 2))
 
     plain = generator.from_fields({**fields, "residual": False})
     back = nn.apply(there_and_back, plain)({}, image)[:, : size[0], : size[1]]
     np.testing.assert_allclose(back, image, atol=1e-6)
+
+
+RESIDUAL = {
+    "attention": {"steps": 2, "channels": 4, "num_blocks": 1},
+    "autoencoder": {
+        "kind": "residual",
+        "widths": [4, 6, 8],
+        "encoder_blocks": [1, 1],
+        "decoder_blocks": [1, 1],
+        "dilations": [1, 2],
+        "pictures": 2,
+        "map_channels": 4,
+    },
+    "patch_size": 2,
+    "attention_patch_size": 4,
+}
+
+
+@pytest.mark.parametrize("size", [(16, 16), (20, 12), (4, 28)])
+def test_residual_blocks_gate_their_picture_pixel_by_pixel(size):
+    """Any multiple of four; where the gate is shut the picture is the input."""
+    net = generator.from_fields(RESIDUAL)
+    image = jax.random.uniform(jax.random.key(1), (1, *size, 3))
+    variables = net.init(jax.random.key(0), image)
+    output = net.apply(variables, image)
+    assert output.image.shape == image.shape
+    assert output.gate.shape == (1, *size, 1)
+    assert output.quarter.shape == (1, size[0] // 4, size[1] // 4, 3)
+    assert output.attention.shape == (2, 1, *size, 1)
+    bias = variables["params"]["autoencoder"]["output0"]["bias"]
+    variables["params"]["autoencoder"]["output0"]["bias"] = bias.at[-4:].set(-100.0)
+    shut = net.apply(variables, image)
+    np.testing.assert_allclose(shut.image, image, atol=1e-6)
 
 
 def test_bfloat16_computes_close_and_keeps_float32_parameters():
