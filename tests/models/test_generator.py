@@ -136,7 +136,7 @@ def test_residual_blocks_gate_their_picture_pixel_by_pixel(size):
     output = net.apply(variables, image)
     assert output.image.shape == image.shape
     assert output.gate.shape == (1, *size, 1)
-    assert output.quarter.shape == (1, size[0] // 4, size[1] // 4, 3)
+    assert output.scales[0].shape == (1, size[0] // 4, size[1] // 4, 3)
     assert output.attention.shape == (2, 1, *size, 1)
     bias = variables["params"]["autoencoder"]["output0"]["bias"]
     variables["params"]["autoencoder"]["output0"]["bias"] = bias.at[-4:].set(-100.0)
