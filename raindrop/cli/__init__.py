@@ -199,6 +199,9 @@ def _set_up_logging() -> None:
     absl_logging.set_verbosity(absl_logging.FATAL)
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    # Names of files need not be UTF-8.
+    if getattr(sys.stdout, "errors", None) == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
     logger = logging.getLogger("raindrop")
     logger.handlers = [handler]
     logger.setLevel(logging.INFO)

@@ -87,7 +87,7 @@ def _evaluate_arguments(parser: Parser) -> None:
     )
 
 
-def _evaluate(options: argparse.Namespace) -> None:
+def _evaluate(options: argparse.Namespace) -> int:
     from raindrop.data import pipeline
     from raindrop.evaluation import evaluate
     from raindrop.restoration.derainer import Derainer
@@ -105,6 +105,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     print(evaluate.table(result))
     for path in paths:
         print(path)
+    return 1 if result["left_out"] else 0
 
 
 def _derain_arguments(parser: Parser) -> None:
@@ -160,15 +161,23 @@ def _render_arguments(parser: Parser) -> None:
     )
 
 
-def _render(options: argparse.Namespace) -> None:
+def _render(options: argparse.Namespace) -> int:
     from raindrop.data import rendered_pairs
 
     source, target = required(options, "input", "output")
     config = config_of(options)
-    sheet = rendered_pairs.render_folder(
-        source, target, config.data.rendering, config.training.seed, options.copies
+    made = rendered_pairs.render_folder(
+        source,
+        target,
+        config.data.rendering,
+        config.training.seed,
+        options.copies,
+        config.data.on_error == "skip",
     )
-    print(sheet)
+    failed = f", {len(made.failed)} photographs left out" if made.failed else ""
+    print(f"{target}: {made.pairs} pairs{failed}")
+    print(made.sheet)
+    return 1 if made.failed else 0
 
 
 def _convert_arguments(parser: Parser) -> None:

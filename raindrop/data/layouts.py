@@ -509,6 +509,8 @@ def load(
     if pairs.failed and not (skip and pairs.files):
         others = len(pairs.failed) - 1
         more = f" (and {others} more; check names them)" if others else ""
+        if not skip:
+            more += "; data.on_error=skip leaves such pairs out"
         raise UserError(pairs.failed[0] + more)
     for line in pairs.failed:
         _LOG.warning("%s; left out", line)

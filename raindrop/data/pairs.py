@@ -187,14 +187,21 @@ class Readable:
             try:
                 pair = self._pairs.read(position)
             except UserError as error:
-                if not self._skip:
-                    raise UserError(
-                        f"{error} (data.on_error=skip leaves it out and goes on)"
-                    ) from None
-                _LOG.warning("%s; left out", error)
-                self.failed.append(str(error))
+                self.leave_out(error)
             else:
                 yield pair
+
+    def leave_out(self, error: UserError) -> None:
+        """Names a pair that cannot be used, or ends what goes through the pairs.
+
+        Raises:
+          UserError: that, where such pairs are not to be left out.
+        """
+        if not self._skip:
+            hint = "data.on_error=skip leaves it out and goes on"
+            raise UserError(f"{error} ({hint})") from None
+        _LOG.warning("%s; left out", error)
+        self.failed.append(str(error))
 
 
 def natural(name: str) -> list[Any]:

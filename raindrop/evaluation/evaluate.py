@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from raindrop import provenance
-from raindrop.data.pairs import Pair
-from raindrop.errors import UserError
+from raindrop.data.pairs import Pair, Readable
+from raindrop.errors import UserError, printable
 from raindrop.evaluation import metrics, report
 from raindrop.media import atomic, pictures
 
@@ -46,6 +46,18 @@ def _protocols(lpips: Distance | None) -> list[str]:
     return [p for p in metrics.PROTOCOLS if p != "ntire" or with_score]
 
 
+class EvaluationEnded(UserError):
+    """A pair that cannot be read or scored has ended an evaluation.
+
+    Attributes:
+      evaluation: of the pairs before it.
+    """
+
+    def __init__(self, message: str, evaluation: Evaluation) -> None:
+        super().__init__(message)
+        self.evaluation = evaluation
+
+
 def evaluate(
     run: Run,
     pairs: Iterable[Pair],
@@ -66,49 +78,88 @@ def evaluate(
     Returns:
       {"protocols": {protocol: {"input": {"psnr", "ssim"}, "output": ...,
       "identical"}}, "images": [{"name", protocol: {"input": ..., "output": ...}}],
-      "pictures_sha256": of all pairs}; the protocols' numbers are means over the
-      images, infinite where all are. With `lpips` an entry "lpips" {"input", "output"}
-      more, in both.
+      "pictures_sha256": of all pairs, "left_out": a line for every pair that could not
+      be read or scored}; the protocols' numbers are means over the images, infinite
+      where all are. With `lpips` an entry "lpips" {"input", "output"} more, in both.
 
     Raises:
-      UserError: no pairs, or one that cannot be scored.
+      EvaluationEnded: a pair that cannot be read or scored, where `pairs` do not leave
+        such out.
+      UserError: no pairs, or that at the first one.
     """
-    images = []
+    images: list[dict[str, Any]] = []
     protocols = _protocols(lpips)
     digest = provenance.Digest()
-    for pair in pairs:
-        output, attention = run(pair.rainy)
-        digest.add(pair.rainy, pair.clean)
-        row: dict[str, Any] = {"name": pair.name}
-        pictures = dict(zip(_SIDES, (pair.rainy, output), strict=True))
-        try:
-            if lpips:
-                row["lpips"] = {s: lpips(p, pair.clean) for s, p in pictures.items()}
-            for protocol in protocols:
-                row[protocol] = {
-                    side: metrics.score(
-                        picture, pair.clean, protocol, row.get("lpips", {}).get(side)
-                    )
-                    for side, picture in pictures.items()
-                }
-        except ValueError as error:
-            raise UserError(f"{pair.name} cannot be scored: {error}") from None
-        images.append(row)
-        if on_image:
-            on_image(pair, output, attention, row)
+    readable = pairs if isinstance(pairs, Readable) else None
+
+    def evaluation() -> Evaluation:
+        found = _evaluation(images, protocols, lpips is not None)
+        left_out = [printable(line) for line in readable.failed] if readable else []
+        return found | {"pictures_sha256": digest.hexdigest(), "left_out": left_out}
+
+    try:
+        for pair in pairs:
+            output, attention = run(pair.rainy)
+            try:
+                row = _row(pair, output, protocols, lpips)
+            except UserError as error:
+                if not readable:
+                    raise
+                readable.leave_out(error)
+                continue
+            digest.add(pair.rainy, pair.clean)
+            images.append(row)
+            if on_image:
+                on_image(pair, output, attention, row)
+    except UserError as error:
+        if not images:
+            raise
+        raise EvaluationEnded(str(error), evaluation()) from None
     if not images:
-        raise UserError("there are no pairs to evaluate on")
-    evaluation: Evaluation = {
+        failed = f" ({readable.failed[0]})" if readable and readable.failed else ""
+        raise UserError(f"there are no pairs to evaluate on{failed}")
+    return evaluation()
+
+
+def _row(
+    pair: Pair, output: np.ndarray, protocols: Iterable[str], lpips: Distance | None
+) -> dict[str, Any]:
+    """The scores of a pair.
+
+    Raises:
+      UserError: it cannot be scored.
+    """
+    row: dict[str, Any] = {"name": printable(pair.name)}
+    both = dict(zip(_SIDES, (pair.rainy, output), strict=True))
+    try:
+        if lpips:
+            row["lpips"] = {s: lpips(p, pair.clean) for s, p in both.items()}
+        for protocol in protocols:
+            row[protocol] = {
+                side: metrics.score(
+                    picture, pair.clean, protocol, row.get("lpips", {}).get(side)
+                )
+                for side, picture in both.items()
+            }
+    except ValueError as error:
+        raise UserError(f"{pair.name} cannot be scored: {error}") from None
+    return row
+
+
+def _evaluation(
+    images: list[dict[str, Any]], protocols: Iterable[str], with_lpips: bool
+) -> Evaluation:
+    """The rows and their means."""
+    found: Evaluation = {
         "protocols": {p: _means([r[p] for r in images], p) for p in protocols},
         "images": images,
-        "pictures_sha256": digest.hexdigest(),
     }
-    if lpips:
-        evaluation["lpips"] = {
+    if with_lpips:
+        found["lpips"] = {
             side: float(np.mean([row["lpips"][side] for row in images]))
             for side in _SIDES
         }
-    return evaluation
+    return found
 
 
 def _means(rows: list[dict[str, Any]], protocol: str) -> dict[str, Any]:
@@ -183,7 +234,12 @@ def evaluate_to_folder(
         pictures.write_image(path, output)
         cards.add(pair, pictures.to_uint8(output), maps, row)
 
-    evaluation = evaluate(run, pairs, lpips, on_image)
+    ended = None
+    try:
+        evaluation = evaluate(run, pairs, lpips, on_image)
+    except EvaluationEnded as error:
+        ended, evaluation = error, error.evaluation
+        evaluation["ended"] = printable(str(error))
     record = dict(record or {}) | {"protocol": settings.protocol}
     if lpips:
         record["lpips"] = {"network": lpips.network} | lpips.weights
@@ -191,6 +247,9 @@ def evaluate_to_folder(
     written = write(evaluation, folder)
     path = folder / "evaluation.html"
     write_text(path, cards.html(table(evaluation), "evaluation", record))
+    if ended:
+        count = len(evaluation["images"])
+        raise UserError(f"{ended}; the scores of the {count} before it are in {folder}")
     return evaluation, [*written, path, folder / "evaluation"]
 
 
@@ -213,9 +272,13 @@ def table(evaluation: Evaluation) -> str:
         lines.append(f"{protocol:<10}{metrics.NAMES[measure]:<8}{numbers}")
     count = len(evaluation["images"])
     lines.append(f"mean over {count} image{'s' if count > 1 else ''}")
+    if evaluation.get("left_out"):
+        lines[-1] += f"; {len(evaluation['left_out'])} left out"
     identical = max(means["identical"] for means in evaluation["protocols"].values())
     if identical:
         lines[-1] += f"; PSNR without {identical} equal to the ground truth"
+    if "ended" in evaluation:
+        lines.append(f"not all: ended at {evaluation['ended']}")
     return "\n".join(lines)
 
 

@@ -132,6 +132,8 @@ def _train(config: Any, workdir: Path, first_step: int) -> GANState:
     networks, vgg_params, vgg_source = make_networks(config)
     state, schedules = make_state(config, networks, start)
     pairs = list(pipeline.validation_pairs(config))
+    if not pairs:
+        raise UserError("none of the pairs to evaluate on can be read")
     if saved:
         state = saved.into(state)
     with contextlib.ExitStack() as stack:

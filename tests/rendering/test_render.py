@@ -182,11 +182,11 @@ def test_drops_that_outgrow_their_cells_are_refused():
 def test_render_folder_writes_a_reproducible_data_set(tmp_path):
     for name, shape in {"b": (48, 64), "a": (64, 48)}.items():
         write_image(tmp_path / "in" / f"{name}.png", photograph(*shape))
-    sheets = [
+    made = [
         render_folder(tmp_path / "in", tmp_path / out, get_config(), seed=7, copies=2)
         for out in ("one", "two")
     ]
-    assert all(sheet.exists() for sheet in sheets)
+    assert all(one.sheet.exists() and one.pairs == 4 for one in made)
     for n in range(4):
         rainy, clean, mask = (
             read_image(tmp_path / "one" / folder / f"{n}_{kind}.png")
