@@ -129,11 +129,11 @@ def _train(config: Any, workdir: Path, first_step: int) -> GANState:
         _LOG.info("the generator starts from %s", loaded.source)
     lpips = evaluate.make_lpips(config.eval)
     batches = pipeline.batches(config, first_step)
-    networks, vgg_params, vgg_source = make_networks(config)
-    state, schedules = make_state(config, networks, start)
     pairs = list(pipeline.validation_pairs(config))
     if not pairs:
         raise UserError("none of the pairs to evaluate on can be read")
+    networks, vgg_params, vgg_source = make_networks(config)
+    state, schedules = make_state(config, networks, start)
     if saved:
         state = saved.into(state)
     with contextlib.ExitStack() as stack:
