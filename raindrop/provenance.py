@@ -53,8 +53,8 @@ def data_of(group: Any, name: str, split: str = "") -> dict[str, Any]:
     found = {"name": name}
     if name == "rendered":
         return found | {"photos": group.photos}
-    fields = ("rainy", "clean") if group.rainy else ("dir",)
-    found |= {field: group[field] for field in fields}
+    fields = ("dir", "rainy", "clean")
+    found |= {field: group[field] for field in fields if group[field]}
     return found | ({"split": split} if split else {})
 
 

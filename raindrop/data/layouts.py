@@ -43,9 +43,16 @@ _CLEAN = "clean|clear|gts?|targets?|norain|nodrop|dry|hq|groundtruth|reference"
 _RAINY_FOLDERS = {"data", "in"}
 # What comes with pairs and is neither side: blurred pictures, masks of the drops.
 _ASIDE = "blur|blurred|masks?"
-_SPLITS = re.compile(r"train|test|val|eval", re.IGNORECASE)
+_SPLITS = re.compile(
+    r"(?<![a-z])(train(ing)?|test|val(id|idation)?|eval)(?![a-z])", re.IGNORECASE
+)
 _EXAMPLES = "data/ and gt/, input/ and gt/, Drop/ and Clear/ or the like"
 
+_RULE = (
+    "pairs are told by equal names, up to words at either end such as rain-, norain-, "
+    "_clean or _gt, or by the clean one's name followed by more (1_a.png and 1_b.png "
+    "for 1.png)"
+)
 _WORDS = f"(?:{_RAINY}|{_CLEAN})"
 _AT_THE_ENDS = re.compile(
     rf"^(?:{_WORDS}[_\-. ]+)+(?=.)|(?<=.)(?:[_\-. ]+{_WORDS})+$", re.IGNORECASE
@@ -226,16 +233,21 @@ def _match_folders(
     truths = pictures.find_images(clean)
     found: list[PairFiles] = []
     alone: list[Path] = []
+    unmatched: list[str] = []
     for label, folder in rainy.items():
         paths = pictures.find_images(folder)
         matched, left = match(paths, truths, folder, clean)
         if not matched:
-            raise UserError(_no_match(folder, clean, paths, truths))
+            unmatched.append(_no_match(folder, clean, paths, truths))
         for name, wet, dry in matched:
             scene = dry.parent.relative_to(clean).as_posix()
             name = f"{label}/{name}" if label else name
             found.append(PairFiles(name, wet, dry, "" if scene == "." else scene))
         alone += left
+    if not found:
+        raise UserError(unmatched[0])
+    for line in unmatched:
+        _LOG.warning("%s", line)
     used = {pair.clean for pair in found}
     return found, alone + [path for path in truths if path not in used]
 
@@ -246,9 +258,7 @@ def _no_match(
     near = difflib.get_close_matches(wet[0].name, [p.name for p in dry], 1, 0.0)
     return (
         f"no picture in {rainy} has the name of one in {clean} (nearest to "
-        f"{wet[0].name} is {near[0]}); pairs are told by equal names, up to words at "
-        "either end such as rain-, norain-, _clean or _gt, or by the clean one's name "
-        "followed by more (1_a.png and 1_b.png for 1.png)"
+        f"{wet[0].name} is {near[0]}); {_RULE}"
     )
 
 
@@ -261,7 +271,9 @@ def _match_scenes(folders: Sequence[Path]) -> tuple[list[PairFiles], list[Path]]
         pairs, left = _match_folders(sides.rainy, sides.clean)
         found += [
             dataclasses.replace(
-                pair, name=f"{folder.name}/{pair.name}", scene=folder.name
+                pair,
+                name=f"{folder.name}/{pair.name}",
+                scene=(PurePath(folder.name) / pair.scene).as_posix(),
             )
             for pair in pairs
         ]
@@ -503,7 +515,8 @@ def load(
     found, alone = find(folder, rainy, clean)
     if alone:
         _LOG.warning(
-            "%d pictures without a counterpart: %s", len(alone), shorten(alone)
+            "%d pictures without a counterpart: %s; %s",
+            *(len(alone), shorten(alone), _RULE),
         )
     pairs = usable(found)
     if pairs.failed and not (skip and pairs.files):

@@ -151,6 +151,12 @@ def test_what_cannot_be_matched_is_said(tmp_path):
         layouts.find(tmp_path / "two")
 
 
+def test_a_folder_that_matches_nothing_is_said(tmp_path, caplog):
+    write(tmp_path, "raindrop/1.png", "streaks/x.png", "gt/1.png")
+    assert found(tmp_path) == ({"raindrop/1.png": "gt/1.png"}, ["streaks/x.png"])
+    assert "no picture in" in caplog.text and "streaks" in caplog.text
+
+
 def test_a_number_is_not_the_beginning_of_another(tmp_path):
     write(tmp_path, "in/1_a.png", "in/12_a.png", "gt/1.png")
     assert found(tmp_path) == ({"in/1_a.png": "gt/1.png"}, ["in/12_a.png"])

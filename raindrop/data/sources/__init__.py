@@ -12,9 +12,15 @@ from raindrop.data.picture_cache import PictureCache
 from raindrop.data.sources.source import Source
 from raindrop.errors import UserError
 
-for _module in pkgutil.iter_modules(__path__):
-    importlib.import_module(f"{__name__}.{_module.name}")
-KINDS = dict(sorted(Source.kinds.items()))
+
+def found() -> dict[str, type[Source]]:
+    """The sources of this folder by name."""
+    for module in pkgutil.iter_modules(__path__):
+        importlib.import_module(f"{__name__}.{module.name}")
+    return dict(sorted(Source.kinds.items()))
+
+
+KINDS = found()
 
 
 def of(config: Any, name: str, field: str = "data.name") -> Source:
