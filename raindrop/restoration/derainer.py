@@ -7,16 +7,13 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import flax.linen as nn
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from raindrop.errors import UserError
 from raindrop.media.pictures import from_float, pad_to_multiple, to_float
 from raindrop.models import generator
 from raindrop.restoration import tiles
+from raindrop.restoration.engine import Engine, JaxEngine
 from raindrop.weights import PRETRAINED, LoadedGenerator
 
 _LOG = logging.getLogger(__name__)
@@ -71,7 +68,7 @@ class Derainer:
         many; 0 cuts none, whatever memory it takes. By default `TILE`, or half as much
         again for networks on patches of pixels, which see further and take less
         memory. Smaller tiles overlap less.
-      devices: that share the work; all accelerators there are, or the CPU.
+      engine: what computes the network of these weights; JAX by default.
 
     Raises:
       UserError: tiles that are too small.
@@ -81,10 +78,9 @@ class Derainer:
         self,
         loaded: LoadedGenerator,
         tile: int | None = None,
-        devices: Sequence[jax.Device] | None = None,
+        engine: Engine | None = None,
     ) -> None:
-        network = generator.from_fields(loaded.fields)
-        self.interface = network.interface
+        self.interface = generator.from_fields(loaded.fields).interface
         further = self.interface.tile_factor
         tile = round(TILE * further) if tile is None else tile
         if tile and tile < _SMALLEST_TILE:
@@ -97,35 +93,14 @@ class Derainer:
         # Pictures are padded to a multiple of this, and tiles start at one.
         self._multiple = self.interface.multiple
         self.steps = self.interface.num_maps
-        # Pictures of other sizes than a program's own would come out otherwise.
-        self.exact_shapes = not self.interface.exact_when_padded
         self._says_whole = self.interface.sees_whole_picture
         self.tile = tile // self._multiple * self._multiple
         third = self.tile // 3 // self._multiple * self._multiple
         self._overlap = min(round(OVERLAP * further), third)
-        if devices is None:
-            devices = jax.local_devices()
-            devices = devices[:1] if devices[0].platform == "cpu" else devices
-        self._devices = len(devices)
-        mesh = Mesh(np.array(devices), ("batch",))
-        self._over_batch = NamedSharding(mesh, PartitionSpec("batch"))
-        replicated = NamedSharding(mesh, PartitionSpec())
-        self._params = jax.device_put(loaded.params, replicated)
-
-        def apply(params: Any, x: jax.Array, sizes: Any, with_maps: bool) -> Any:
-            with nn.intercept_methods(_bounded(sizes, x.shape[1])):
-                output = network.apply({"params": params}, x)
-            return output.image, output.attention if with_maps else None
-
-        def attend(params: Any, x: jax.Array) -> jax.Array:
-            return network.apply({"params": params}, x, method="attend")
-
-        def restore(params: Any, x: jax.Array, attention: jax.Array) -> jax.Array:
-            return network.apply({"params": params}, x, attention, method="restore")[-1]
-
-        self._apply = jax.jit(apply, static_argnames="with_maps")
-        self._attend = jax.jit(attend)
-        self._restore = jax.jit(restore)
+        self._engine = engine or JaxEngine(loaded)
+        # Pictures of other sizes than a program's own would come out otherwise.
+        exact = self.interface.exact_when_padded and self._engine.masks_padding
+        self.exact_shapes = not exact
 
     def run(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """One picture through the network.
@@ -187,9 +162,9 @@ class Derainer:
     def batch_size(self, shape: tiles.Size, count: int) -> int:
         """How many of `count` pictures of one shape go through the network at once."""
         fit = max(1, min(_LARGEST_BATCH, TILE**2 // (shape[0] * shape[1])))
-        most = fit * self._devices
+        most = fit * self._engine.devices
         even = -(-count // -(-count // most))
-        return -(-even // self._devices) * self._devices
+        return -(-even // self._engine.devices) * self._engine.devices
 
     def run_many(
         self,
@@ -253,12 +228,12 @@ class Derainer:
         smooth: Callable[[np.ndarray], np.ndarray] | None = None,
     ) -> tuple[np.ndarray, np.ndarray | None]:
         """One network call: `padded` pictures, and zeros to fill the batch."""
+        batch = len(padded) if self._engine.any_batch else batch
         sizes = np.full((batch, 2), shape, np.int32)
         x = np.zeros((batch, *shape, 3), np.float32)
         for k, image in enumerate(padded):
             sizes[k] = image.shape[:2]
             x[k, : sizes[k, 0], : sizes[k, 1]] = to_float(image)
-        x = jax.device_put(x, self._over_batch)
         exact = (sizes == shape).all()
         if self.exact_shapes and not (sizes[: len(padded)] == shape).all():
             raise ValueError(
@@ -266,14 +241,12 @@ class Derainer:
             )
         count = len(padded)
         if smooth is None:
-            bounds = None if exact else jax.device_put(sizes, self._over_batch)
-            output = self._apply(self._params, x, bounds, with_maps=attention)
-            pictures, maps = jax.device_get(output)
+            bounds = None if exact else sizes
+            pictures, maps = self._engine.run(x, bounds, attention)
             return pictures[:count], None if maps is None else maps[:, :count]
-        maps = np.array(self._attend(self._params, x))
+        maps = self._engine.attend(x)
         maps[-1, :count] = smooth(maps[-1, :count])
-        last = jax.device_put(maps[-1], self._over_batch)
-        pictures = jax.device_get(self._restore(self._params, x, last))
+        pictures = self._engine.restore(x, maps[-1])
         return pictures[:count], maps[:, :count]
 
     def _tiled(
@@ -349,34 +322,3 @@ def load(weights: str | os.PathLike | None = None, tile: int | None = None) -> D
     from raindrop.weights import checkpoints
 
     return Derainer(checkpoints.load_generator(weights or PRETRAINED), tile)
-
-
-def _bounded(sizes: jax.Array | None, height: int) -> nn.module.Interceptor:
-    """Makes convolutions see zeros outside of `sizes`, as at a picture's own border.
-
-    A picture in a larger array of zeros is no longer surrounded by zeros after the
-    first bias. With the surroundings zeroed before each convolution its pixels come out
-    as they do without the larger array, which one compilation for many sizes needs.
-
-    Args:
-      sizes: [B, 2], height and width of each picture; None bounds nothing.
-      height: of the full-size array.
-    """
-
-    def intercept(
-        call: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        context: nn.module.InterceptorContext,
-    ) -> Any:
-        convolution = isinstance(context.module, nn.Conv | nn.ConvTranspose)
-        if sizes is None or not convolution or context.method_name != "__call__":
-            return call(*args, **kwargs)
-        x = args[0]
-        inside = sizes // (height // x.shape[1])
-        rows = jnp.arange(x.shape[1]) < inside[:, :1]
-        columns = jnp.arange(x.shape[2]) < inside[:, 1:]
-        mask = rows[:, :, None, None] & columns[:, None, :, None]
-        return call(jnp.where(mask, x, 0), *args[1:], **kwargs)
-
-    return intercept

@@ -7,6 +7,7 @@ from typing import Any
 
 # What comes with raindrop; README.md beside it says what it was trained on and gives.
 PRETRAINED = Path(__file__).parents[1] / "pretrained" / "lite.safetensors"
+SHIPPED_LICENCE = "Apache-2.0"  # of all weights in that folder
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,9 +20,11 @@ class LoadedGenerator:
       source: where they came from, for people.
       sha256: of the file, or of the run's arrays, that they came from; tells weights
         of one `source` apart.
+      licence: of the weights, as an SPDX name; "" where their file does not say.
     """
 
     fields: Mapping[str, Any]
     params: Any
     source: str
     sha256: str = ""
+    licence: str = ""

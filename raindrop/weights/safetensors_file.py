@@ -13,7 +13,12 @@ from flax import traverse_util
 from raindrop.errors import UserError
 from raindrop.media import atomic
 from raindrop.models import generator
-from raindrop.weights import LoadedGenerator, layout
+from raindrop.weights import (
+    PRETRAINED,
+    SHIPPED_LICENCE,
+    LoadedGenerator,
+    layout,
+)
 
 _FORMAT = "raindrop-generator"
 
@@ -47,6 +52,7 @@ def write(loaded: LoadedGenerator, path: str | os.PathLike, dtype: str) -> None:
         "value_range": "[-1, 1]" if fields.get("signed") else "[0, 1]",
         "source": loaded.source,
         "source_sha256": loaded.sha256,
+        "licence": loaded.licence,
     }
     try:
         with atomic.aside(path) as part:
@@ -99,9 +105,11 @@ def generator_of(
                 f"has {shape}"
             )
     leaves = {name: np.asarray(leaf, np.float32) for name, leaf in tensors.items()}
+    shipped = path.resolve().parent == PRETRAINED.parent
     return LoadedGenerator(
         fields=fields,
         params=traverse_util.unflatten_dict(leaves, sep="/"),
         source=metadata.get("source", path.name),
         sha256=metadata.get("source_sha256", ""),
+        licence=metadata.get("licence", SHIPPED_LICENCE if shipped else ""),
     )

@@ -11,6 +11,7 @@ from raindrop.errors import UserError
 from raindrop.media import pictures
 from raindrop.models import generator
 from raindrop.restoration.derainer import Derainer, Smoothing
+from raindrop.restoration.engine import JaxEngine
 from raindrop.weights import safetensors_file
 
 RNG = np.random.default_rng(0)
@@ -69,7 +70,7 @@ def test_batches_compile_once():
     derainer = Derainer(LOADED)
     for size in [(12, 20), (16, 8), (9, 13), (13, 21)]:
         derainer.run_many([picture(*size)] * 2, shape=(24, 24))
-    assert derainer._apply._cache_size() == 1
+    assert derainer._engine._apply._cache_size() == 1
 
 
 @pytest.mark.parametrize("size", [(61, 1201), (300, 301)])
@@ -87,7 +88,7 @@ def test_tiles_show_no_seam(derainer, small_tiles, size):
 
 def test_devices_share_a_batch(derainer):
     images = [picture(12, 20) for _ in range(5)]
-    several = Derainer(LOADED, devices=jax.devices()[:4])
+    several = Derainer(LOADED, engine=JaxEngine(LOADED, jax.devices()[:4]))
     for one, other in zip(
         derainer.run_many(images, raw=True),
         several.run_many(images, raw=True),

@@ -1,0 +1,1 @@
+"""A generator as a file that runs without raindrop: ONNX, StableHLO."""

@@ -1,0 +1,145 @@
+"""What computes a network's calls for a `Derainer`: JAX, or another runtime."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from raindrop.models import generator
+from raindrop.weights import LoadedGenerator
+
+
+class Engine(Protocol):
+    """Runs a network on float32 arrays of RGB in [0, 1].
+
+    Attributes:
+      name: for people.
+      devices: that share a batch; its size is a multiple of it.
+      masks_padding: `run` takes `sizes` that are smaller than the arrays, and gives
+        what it would without the rest, if the network's interface promises so.
+      any_batch: another batch size costs no compilation.
+    """
+
+    name: str
+    devices: int
+    masks_padding: bool
+    any_batch: bool
+
+    def run(
+        self, x: np.ndarray, sizes: np.ndarray | None, with_maps: bool
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """The whole network.
+
+        Args:
+          x: [B, H, W, 3], H and W multiples of the interface's `multiple`.
+          sizes: [B, 2], the height and width of each picture in its array, the rest of
+            which is zero; None where every picture fills it.
+          with_maps: whether the maps are wanted.
+
+        Returns:
+          The pictures, [B, H, W, 3], and the maps, [N, B, H, W, 1], or None.
+        """
+
+    def attend(self, x: np.ndarray) -> np.ndarray:
+        """The first half: [B, H, W, 3] -> maps [N, B, H, W, 1]."""
+
+    def restore(self, x: np.ndarray, attention: np.ndarray) -> np.ndarray:
+        """The second half: pictures and one map each, [B, H, W, 1] -> pictures."""
+
+
+class JaxEngine:
+    """The network in JAX, compiled for every shape; on all accelerators, or the CPU.
+
+    Args:
+      loaded: the weights and their network.
+      devices: that share the work; all accelerators there are, or the CPU.
+    """
+
+    name = "jax"
+    masks_padding = True
+    any_batch = False
+
+    def __init__(
+        self,
+        loaded: LoadedGenerator,
+        devices: Sequence[jax.Device] | None = None,
+    ) -> None:
+        if devices is None:
+            devices = jax.local_devices()
+            devices = devices[:1] if devices[0].platform == "cpu" else devices
+        self.devices = len(devices)
+        mesh = Mesh(np.array(devices), ("batch",))
+        self._over_batch = NamedSharding(mesh, PartitionSpec("batch"))
+        network = generator.from_fields(loaded.fields)
+        replicated = NamedSharding(mesh, PartitionSpec())
+        self._params = jax.device_put(loaded.params, replicated)
+
+        def apply(params: Any, x: jax.Array, sizes: Any, with_maps: bool) -> Any:
+            with nn.intercept_methods(_bounded(sizes, x.shape[1])):
+                output = network.apply({"params": params}, x)
+            return output.image, output.attention if with_maps else None
+
+        def attend(params: Any, x: jax.Array) -> jax.Array:
+            return network.apply({"params": params}, x, method="attend")
+
+        def restore(params: Any, x: jax.Array, attention: jax.Array) -> jax.Array:
+            return network.apply({"params": params}, x, attention, method="restore")[-1]
+
+        self._apply = jax.jit(apply, static_argnames="with_maps")
+        self._attend = jax.jit(attend)
+        self._restore = jax.jit(restore)
+
+    def run(
+        self, x: np.ndarray, sizes: np.ndarray | None, with_maps: bool
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """See `Engine`."""
+        bounds = None if sizes is None else self._put(sizes)
+        output = self._apply(self._params, self._put(x), bounds, with_maps=with_maps)
+        return jax.device_get(output)
+
+    def attend(self, x: np.ndarray) -> np.ndarray:
+        """See `Engine`."""
+        return np.array(self._attend(self._params, self._put(x)))
+
+    def restore(self, x: np.ndarray, attention: np.ndarray) -> np.ndarray:
+        """See `Engine`."""
+        placed = self._put(x), self._put(attention)
+        return jax.device_get(self._restore(self._params, *placed))
+
+    def _put(self, array: np.ndarray) -> jax.Array:
+        return jax.device_put(array, self._over_batch)
+
+
+def _bounded(sizes: jax.Array | None, height: int) -> nn.module.Interceptor:
+    """Makes convolutions see zeros outside of `sizes`, as at a picture's own border.
+
+    A picture in a larger array of zeros is no longer surrounded by zeros after the
+    first bias. With the surroundings zeroed before each convolution its pixels come out
+    as they do without the larger array, which one compilation for many sizes needs.
+
+    Args:
+      sizes: [B, 2], height and width of each picture; None bounds nothing.
+      height: of the full-size array.
+    """
+
+    def intercept(
+        call: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        context: nn.module.InterceptorContext,
+    ) -> Any:
+        convolution = isinstance(context.module, nn.Conv | nn.ConvTranspose)
+        if sizes is None or not convolution or context.method_name != "__call__":
+            return call(*args, **kwargs)
+        x = args[0]
+        inside = sizes // (height // x.shape[1])
+        rows = jnp.arange(x.shape[1]) < inside[:, :1]
+        columns = jnp.arange(x.shape[2]) < inside[:, 1:]
+        mask = rows[:, :, None, None] & columns[:, None, :, None]
+        return call(jnp.where(mask, x, 0), *args[1:], **kwargs)
+
+    return intercept
