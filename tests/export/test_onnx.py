@@ -14,7 +14,7 @@ from raindrop.models import generator
 from raindrop.weights import PRETRAINED, LoadedGenerator, derainnet, layout, release
 from raindrop.weights.load import load
 
-onnx = pytest.importorskip("onnx")
+pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 
 from raindrop.export import jaxpr_to_onnx, network, onnx_file
@@ -55,6 +55,7 @@ def session(model):
 def test_within_a_grey_level_of_jax_at_two_sizes(name):
     loaded = NETWORKS[name]()
     net = generator.from_fields(loaded.fields)
+    step = net.interface.multiple
     runs = {
         dtype: session(onnx_file.model(loaded, network.whole(loaded, dtype)))
         for dtype in ("float32", "float16")
@@ -62,7 +63,7 @@ def test_within_a_grey_level_of_jax_at_two_sizes(name):
     reference = jax.jit(lambda image: net.apply({"params": loaded.params}, image))
     rng = np.random.default_rng(1)
     for batch, height, width in ((1, 1, 3), (2, 5, 4)):
-        shape = (batch, height * net.interface.multiple, width * net.interface.multiple, 3)
+        shape = (batch, height * step, width * step, 3)
         image = rng.random(shape, np.float32)
         expected = reference(image)
         for dtype, run in runs.items():
