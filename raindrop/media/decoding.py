@@ -6,6 +6,7 @@ is marked at its place, so that the frames after it keep theirs, and noted.
 
 import dataclasses
 import logging
+import struct
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from typing import Any
@@ -21,10 +22,13 @@ av.logging.set_level(av.logging.ERROR)
 av.logging.set_skip_repeated(False)
 logging.getLogger("libav").addHandler(logging.NullHandler())
 
-# Of the time to the next frame: packets that are closer together than this are not
-# frames of their own, but second fields or pictures that are never shown.
+# Of the usual time to the next frame: packets that are closer together than this are
+# not frames of their own, but second fields or pictures that are never shown.
 _LEAST_STEP = 0.5
+_PATIENCE = 8  # frames that wait for one that should have come before them
+_RESTART = 6  # frames back in time: the stream starts again, it is not damaged
 _TOLERANCE = 0.1  # seconds that a header may be off
+_ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 
 
 @dataclasses.dataclass
@@ -37,7 +41,7 @@ class Damage:
       flawed: that were decoded with faults, as FFmpeg conceals them.
       smeared: the last frame that was predicted from damaged ones, where it is behind
         all of these.
-      container: what was wrong with the file rather than with a frame.
+      container: what was wrong with the file rather than with a frame, first of all.
       missing: what is not there at all, against what the file's header says.
     """
 
@@ -115,15 +119,12 @@ class _Fed:
     """A packet that the decoder got. It comes back with the frame made of it.
 
     Attributes:
-      number: in the order of the file.
-      key: where its frame stands among those shown: streams that start again, stamp.
-      length: duration in units of the stream.
+      key: where its frame stands among those shown: how often the stream has started
+        again, and the stamp; None where there is none.
       trouble: what the decoder said of it.
     """
 
-    number: int
     key: tuple[int, int] | None
-    length: float
     trouble: str = ""
 
 
@@ -136,80 +137,74 @@ class Decoder:
 
     Attributes:
       damage: what was found so far; frames are noted by whoever counts them.
-      packets: of the stream that were there.
     """
 
     def __init__(self, container: Any, stream: Any) -> None:
-        self._container, self._stream = container, stream
         # Frames decoded in parallel hide a fault at the end of a file; and decoding is
         # a small part of the work.
         stream.thread_type = "SLICE"
         stream.thread_count = 1
         stream.codec_context.copy_opaque = True
         self.damage = Damage()
-        self.packets = 0
-        self._empty = 0
-        self._pending: dict[int, _Fed] = {}
-        self._hurt = False
-        self._last: tuple[int, int] | None = None
-        self._emitted = 0
-        self._delay = 0
-        rate = stream.base_rate or stream.average_rate or Fraction(25)
-        self._step = 1 / (rate * stream.time_base)
+        self._stream = stream
+        self._source = _Source(container, stream, self.damage)
+        self._sequence = _Sequence(container, stream, self.damage)
 
     def __iter__(self) -> Iterator[Decoded]:
         """Yields all frames, lost ones too; at the end `damage` is complete."""
-        for packet, fed in self._fed():
-            if fed is not None:
-                packet.opaque = fed
-                self._pending[fed.number] = fed
-            frames, trouble = _listen(packet.decode)
-            if trouble and fed is not None:
-                fed.trouble, self._hurt = trouble, True
-            for frame in frames or ():
-                yield from self._shown(frame)
-            yield from self._unstamped(fed)
-        yield from self._rest()
-
-    def _fed(self) -> Iterator[tuple[av.Packet, _Fed | None]]:
-        """Packets with data, and one without at the end, which empties the decoder."""
-        epoch, before = 0, None
-        for packet in self._whole_packets():
-            if packet.dts is not None:
-                epoch += before is not None and packet.dts < before
-                before = packet.dts
-            key = None if packet.pts is None else (epoch, packet.pts)
-            length = min(packet.duration or self._step, self._step)
-            yield packet, _Fed(self.packets, key, length)
-            self.packets += 1
+        for packet in self._source.packets():
+            packet.opaque = fed = self._sequence.fed(packet)
+            frames, fed.trouble = _listen(packet.decode)
+            yield from self._sequence.take(frames or [], fed)
         empty = av.Packet()
         empty.stream, empty.time_base = self._stream, self._stream.time_base
-        yield empty, None
+        frames, _ = _listen(empty.decode)
+        yield from self._sequence.take(frames or [], None)
 
-    def _whole_packets(self) -> Iterator[av.Packet]:
-        """The stream's packets but for a last one that the file ends in."""
-        expected = _indexed(self._container, self._stream)
-        held, end = None, Fraction(0)
+
+class _Source:
+    """The packets of a stream as far as the file has them, and what it lacks.
+
+    Args:
+      container: open for reading.
+      stream: of it.
+      damage: gets `container` and `missing`.
+    """
+
+    def __init__(self, container: Any, stream: Any, damage: Damage) -> None:
+        self._container, self._stream, self._damage = container, stream, damage
+        self._count = self._empty = 0
+        self._end = Fraction(0)
+
+    def packets(self) -> Iterator[av.Packet]:
+        """The stream's packets with data, but for a last one that the file ends in."""
+        expected = self._indexed()
+        held = None
         for packet in self._demuxed():
             if packet.duration is not None and packet.pts is not None:
-                end = max(end, (packet.pts + packet.duration) * packet.time_base)
+                end = (packet.pts + packet.duration) * packet.time_base
+                self._end = max(self._end, end)
             if packet.stream.index != self._stream.index:
                 continue
             if held is not None:
+                self._count += 1
                 yield held
             held = packet
         cut = held is not None and held.is_corrupt
         if held is not None and not cut:
+            self._count += 1
             yield held
-        self.damage.missing = self._missing(expected, end, cut)
+        self._damage.missing = self._missing(expected)
+        if not self._damage.missing and (cut or _ends_early(self._container)):
+            self._damage.missing = "the file is cut off at its end"
 
     def _demuxed(self) -> Iterator[av.Packet]:
         """The packets of all streams that have data."""
         packets = self._container.demux()
         while True:
             packet, trouble = _listen(lambda: next(packets, None), self._container)
-            if trouble and not self.damage.container:
-                self.damage.container = f"the container is damaged: {trouble}"
+            if trouble and not self._damage.container:
+                self._damage.container = f"the container is damaged: {trouble}"
             if packet is None:
                 return
             if packet.size:
@@ -217,77 +212,182 @@ class Decoder:
             elif packet.dts is not None and packet.stream.index == self._stream.index:
                 self._empty += 1  # AVI's way to say that the frame before goes on
 
-    def _missing(self, expected: int, end: Fraction, cut: bool) -> str:
-        if expected > self.packets + self._empty:
-            return f"the file ends after {self.packets} of {expected} frames"
-        duration = self._container.duration
-        if duration is None or not _declares_duration(self._container):
-            return "the file ends within a frame" if cut else ""
-        start = Fraction(self._container.start_time or 0, av.time_base)
-        whole = Fraction(duration, av.time_base)
-        if whole - (end - start) > 2 * self._step * self._stream.time_base + _TOLERANCE:
-            return f"the file ends after {end - start:.2f} of {whole:.2f} s"
-        return "the file ends within a frame" if cut else ""
+    def _indexed(self) -> int:
+        """How many packets the header promises, where it tells for certain; else 0."""
+        if self._container.format.name.startswith("mov"):
+            # Not `frames`: an edit list may show only some of them.
+            return len(self._stream.index_entries)
+        return self._stream.frames if self._container.format.name == "avi" else 0
 
-    def _shown(self, frame: av.VideoFrame) -> Iterator[Decoded]:
-        """A frame, and before it those that should have come before it."""
+    def _missing(self, expected: int) -> str:
+        """What the header promises and the file does not hold."""
+        if expected > self._count + self._empty:
+            return f"the file ends after {self._count} of {expected} frames"
+        # Of other containers the duration is an estimate, from what is there.
+        declaring = ("mov", "matroska", "avi", "flv", "asf")
+        duration = self._container.duration
+        if duration is None or not self._container.format.name.startswith(declaring):
+            return ""
+        start = Fraction(self._container.start_time or 0, av.time_base)
+        whole = float(Fraction(duration, av.time_base))
+        there = float(self._end - start)
+        frame = 1 / (self._stream.average_rate or 25)
+        if whole - there > 2 * frame + _TOLERANCE:
+            return f"the file ends after {there:.2f} of {whole:.2f} s"
+        return ""
+
+
+class _Sequence:
+    """Frames in the order in which they are shown, each lost one in its place.
+
+    Args:
+      container: open for reading.
+      stream: of it.
+      damage: gets a note of frames that were never there.
+    """
+
+    def __init__(self, container: Any, stream: Any, damage: Damage) -> None:
+        self._damage, self._time_base = damage, stream.time_base
+        rate = stream.average_rate or stream.base_rate or Fraction(25)
+        self._step = 1 / (rate * stream.time_base)
+        # Broadcasts have a frame for each moment; a hole is what was not received.
+        name = container.format.name
+        even = name == "asf" and stream.average_rate in (None, stream.base_rate)
+        self._even, self._avi = even or name.startswith("mpeg"), name == "avi"
+        self._epoch = 0
+        self._pending: list[_Fed] = []
+        self._held: list[tuple[_Fed, Decoded]] = []
+        self._last: tuple[int, int] | None = None
+        # How far the decoder has got: no later packet is shown before that.
+        self._sent: tuple[int, int] | None = None
+        self._hurt = self._begun = False
+        self._delay = 0
+
+    def fed(self, packet: av.Packet) -> _Fed:
+        """Notes a packet that goes to the decoder."""
+        key = sent = None
+        if packet.dts is not None:
+            before = self._sent and self._sent[1]
+            if before is not None and packet.dts < before - _RESTART * self._step:
+                self._epoch += 1
+            sent = (self._epoch, packet.dts)
+        # What AVI has for stamps are numbers in the order of the file.
+        if packet.pts is not None and not self._avi:
+            key = (self._epoch, packet.pts)
+        self._sent = sent
+        self._pending.append(_Fed(key))
+        return self._pending[-1]
+
+    def take(self, frames: list[av.VideoFrame], fed: _Fed | None) -> Iterator[Decoded]:
+        """What can be shown once a packet was decoded.
+
+        Args:
+          frames: that the decoder gave.
+          fed: the packet; None: there are no more.
+        """
+        self._hurt |= bool(fed and fed.trouble)
+        for frame in frames:
+            yield from self._sorted(frame)
+        yield from self._release(everything=fed is None)
+        if fed is None or fed.key is None:
+            yield from self._unstamped(at_end=fed is None)
+        if fed is None and self._hurt:
+            yield from self._lost_before(None)
+
+    def _sorted(self, frame: av.VideoFrame) -> Iterator[Decoded]:
         fed = frame.opaque
         flawed = frame.is_corrupt or bool(fed and fed.trouble)
         self._hurt |= flawed
-        if fed is not None:
-            self._pending.pop(fed.number, None)
-            if fed.key is not None:
-                yield from self._lost_before(fed.key)
-                self._last = fed.key
-        whole = not self._hurt
+        item = Decoded(frame, frame.pts, flawed, not self._hurt or frame.key_frame)
+        if fed in self._pending:
+            self._pending.remove(fed)
         if frame.key_frame and not flawed:
             # Nothing after it refers to what was before it.
-            self._hurt = any(f.trouble for f in self._pending.values())
-            whole = True
-        self._emitted += 1
-        yield Decoded(frame, frame.pts, flawed, whole)
+            self._hurt = any(other.trouble for other in self._pending)
+        if fed is None or fed.key is None:
+            for other in () if self._begun else list(self._pending):
+                if other.trouble:
+                    self._pending.remove(other)
+                    yield Decoded(None, None, whole=False)
+            self._begun = True
+            yield item
+            return
+        for other, early in self._held:
+            if fed.key < other.key:
+                # A decoder gives frames in their order, unless their numbers are wrong.
+                early.flawed = self._hurt = True
+        self._held.append((fed, item))
+        self._held.sort(key=lambda held: held[0].key)
+        yield from self._release()
 
-    def _lost_before(self, key: tuple[int, int]) -> Iterator[Decoded]:
-        overdue = [f for f in self._pending.values() if f.key and f.key < key]
-        for fed in sorted(overdue, key=lambda f: f.key):
-            del self._pending[fed.number]
-            if self._hurt and self._is_frame(fed, key):
-                yield self._lost(fed)
+    def _release(self, everything: bool = False) -> Iterator[Decoded]:
+        """The frames that nothing before them is still to come of."""
+        while self._held:
+            fed, item = self._held[0]
+            if not everything and len(self._held) < _PATIENCE and self._waits(fed):
+                return
+            del self._held[0]
+            yield from self._lost_before(fed.key)
+            self._note_gap(fed.key)
+            self._last, self._begun = fed.key, True
+            yield item
+
+    def _waits(self, fed: _Fed) -> bool:
+        """Whether what should be shown before it may still come."""
+        before = self._sent is not None and self._sent < fed.key
+        return before or any(self._overdue(fed.key, with_trouble=False))
+
+    def _overdue(
+        self, key: tuple[int, int] | None, with_trouble: bool
+    ) -> Iterator[_Fed]:
+        """Packets whose frames should have come before `key`, or at all (None)."""
+        for fed in self._pending:
+            if fed.key is None or (key is not None and fed.key >= key):
+                continue
+            if (with_trouble or not fed.trouble) and self._is_frame(fed, key):
+                yield fed
 
     def _is_frame(self, fed: _Fed, following: tuple[int, int] | None) -> bool:
-        least = _LEAST_STEP * fed.length
+        """Whether a packet is as far from its neighbours as frames are."""
         for other in (self._last, following):
             same_epoch = other is not None and other[0] == fed.key[0]
-            if same_epoch and abs(fed.key[1] - other[1]) < least:
+            if same_epoch and abs(fed.key[1] - other[1]) < _LEAST_STEP * self._step:
                 return False
         return True
 
-    def _lost(self, fed: _Fed) -> Decoded:
-        self._last = fed.key
-        self._emitted += 1
-        return Decoded(None, fed.key[1], whole=False)
+    def _lost_before(self, key: tuple[int, int] | None) -> Iterator[Decoded]:
+        """Marks for frames that will not come any more."""
+        while self._hurt:
+            overdue = list(self._overdue(key, with_trouble=True))
+            if not overdue:
+                break
+            fed = min(overdue, key=lambda one: one.key)
+            self._pending.remove(fed)
+            self._last = fed.key
+            yield Decoded(None, fed.key[1], whole=False)
+        self._pending = [
+            fed
+            for fed in self._pending
+            if fed.key is None or (key is not None and fed.key > key)
+        ]
 
-    def _unstamped(self, fed: _Fed | None) -> Iterator[Decoded]:
-        """Frames lost where packets have no stamps: by their number alone."""
-        if fed is not None and fed.key is not None:
+    def _note_gap(self, key: tuple[int, int]) -> None:
+        if not self._even or self._last is None or self._last[0] != key[0]:
             return
-        waiting = sum(f.key is None for f in self._pending.values())
-        if fed is not None and not self._hurt:
-            self._delay = max(self._delay, waiting)
-        elif self._hurt and (self._emitted or fed is None):
-            most = self._delay if fed is not None else 0
-            unstamped = [n for n, f in self._pending.items() if f.key is None]
-            for number in unstamped[: max(0, waiting - most)]:
-                del self._pending[number]
-                self._emitted += 1
-                yield Decoded(None, None, whole=False)
+        if key[1] - self._last[1] > 1.75 * self._step and not self._damage.container:
+            seconds = float(key[1] * self._time_base)
+            self._damage.container = f"frames are missing before {seconds:.2f} s"
 
-    def _rest(self) -> Iterator[Decoded]:
-        """What the decoder still owes at the end."""
-        stamped = [f for f in self._pending.values() if f.key is not None]
-        for fed in sorted(stamped, key=lambda f: f.key):
-            if self._hurt and self._is_frame(fed, None):
-                yield self._lost(fed)
+    def _unstamped(self, at_end: bool) -> Iterator[Decoded]:
+        """Frames lost where packets have no stamps: by their number alone."""
+        waiting = [fed for fed in self._pending if fed.key is None]
+        if not at_end and not self._hurt:
+            self._delay = max(self._delay, len(waiting))
+        elif self._hurt and (self._begun or at_end):
+            most = 0 if at_end else self._delay
+            for fed in waiting[: max(0, len(waiting) - most)]:
+                self._pending.remove(fed)
+                yield Decoded(None, None, whole=False)
 
 
 def _listen(call: Callable[[], Any], container: Any = None) -> tuple[Any, str]:
@@ -316,15 +416,21 @@ def _listen(call: Callable[[], Any], container: Any = None) -> tuple[Any, str]:
     return result, said[0] if said else trouble
 
 
-def _indexed(container: Any, stream: Any) -> int:
-    """How many packets the header promises, where it tells for certain; else 0."""
-    if container.format.name.startswith("mov"):
-        # Not `frames`: an edit list may show only some of them.
-        return len(stream.index_entries)
-    return stream.frames if container.format.name == "avi" else 0
+def _ends_early(container: Any) -> bool:
+    """Whether a file is shorter than its kind of file can be.
 
-
-def _declares_duration(container: Any) -> bool:
-    """Whether the duration is in the header rather than an estimate."""
-    declaring = ("mov", "matroska", "avi", "flv", "asf")
-    return container.format.name.startswith(declaring)
+    A transport stream says nowhere how long it is, but has packets of one size. Of ASF
+    whose size is not what its header says FFmpeg takes nothing else from there.
+    """
+    if container.format.name == "mpegts":
+        return not any(container.size % packet == 0 for packet in (188, 192, 204))
+    if container.format.name != "asf":
+        return False
+    with open(container.name, "rb") as file:
+        header = file.read(1 << 16)
+    place = header.find(_ASF_PROPERTIES)
+    if place < 0 or len(header) < place + 92:
+        return False
+    (size,) = struct.unpack_from("<Q", header, place + 40)
+    live = header[place + 88] & 1
+    return not live and container.size < size

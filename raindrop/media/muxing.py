@@ -6,7 +6,7 @@ import itertools
 import logging
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +97,58 @@ def join(
     Raises:
       UserError: `target` cannot be written.
     """
+    try:
+        try:
+            return _join(segments, source, target, info, end, without=())
+        except av.FFmpegError as error:
+            if isinstance(error, OSError):
+                raise
+            # A container may find only at its end that a copy cannot be.
+            bad = _uncopied(source, target, info)
+            if not bad:
+                raise
+            lost = [f"the {what} cannot be copied" for what in bad.values()]
+            return lost + _join(segments, source, target, info, end, without=bad)
+    except (av.FFmpegError, OSError) as error:
+        raise UserError(f"{target} cannot be written: {first_line(error)}") from error
+
+
+def _uncopied(source: Path, target: Path, info: VideoInfo) -> dict[int, str]:
+    """Index and name of each track of which a copy alone fails."""
+    container_format, _ = WRITTEN[target.suffix.lower()]
+    bad = {}
+    with containers.open_(source) as original:
+        tracks = containers.companions(original, info.stream)
+        names = {track.index: containers.describe(track) for track in tracks}
+    for index, name in names.items():
+        others = [other for other in names if other != index]
+        trial = target.with_name(f".{target.name}.trial")
+        try:
+            with (
+                containers.open_(source) as original,
+                containers.open_(trial, "w", format=container_format) as out,
+            ):
+                copies = _Copies(out, original, info.stream, container_format, others)
+                for packet in copies.packets():
+                    out.mux(packet)
+        except av.FFmpegError as error:
+            if isinstance(error, OSError):
+                raise
+            bad[index] = name
+        finally:
+            trial.unlink(missing_ok=True)
+    return bad
+
+
+def _join(
+    segments: list[Path],
+    source: Path,
+    target: Path,
+    info: VideoInfo,
+    end: int,
+    without: Collection[int],
+) -> list[str]:
+    """`join`, without the tracks of some indices."""
     container_format, _ = WRITTEN[target.suffix.lower()]
     options, time_base = {}, info.time_base
     if container_format in ("mp4", "mov"):
@@ -106,35 +158,30 @@ def join(
         # frames, at the start too.
         options["avoid_negative_ts"] = "make_zero"
         time_base = 1 / info.rate
-    try:
-        with (
-            atomic.aside(target) as part,
-            containers.open_(
-                part, "w", format=container_format, options=options
-            ) as out,
-            containers.open_(source) as original,
-            containers.open_(segments[0]) as first,
+    with (
+        atomic.aside(target) as part,
+        containers.open_(part, "w", format=container_format, options=options) as out,
+        containers.open_(source) as original,
+        containers.open_(segments[0]) as first,
+    ):
+        out.metadata.update(original.metadata)
+        if original.chapters() and container_format != "avi":
+            out.set_chapters(original.chapters())
+        video = out.add_stream_from_template(first.streams.video[0])
+        video.time_base = time_base
+        video.codec_context.framerate = info.rate
+        film = original.streams[info.stream]
+        video.metadata.update(film.metadata)
+        video.disposition = film.disposition
+        copies = _Copies(out, original, info.stream, container_format, without)
+        length = end * info.time_base / time_base
+        for packet in heapq.merge(
+            _video_packets(segments, video, time_base, length),
+            copies.packets(),
+            key=lambda p: p.dts * p.time_base,
         ):
-            out.metadata.update(original.metadata)
-            if original.chapters() and container_format != "avi":
-                out.set_chapters(original.chapters())
-            video = out.add_stream_from_template(first.streams.video[0])
-            video.time_base = time_base
-            video.codec_context.framerate = info.rate
-            film = original.streams[info.stream]
-            video.metadata.update(film.metadata)
-            video.disposition = film.disposition
-            copies = _Copies(out, original, info.stream, container_format)
-            length = end * info.time_base / time_base
-            for packet in heapq.merge(
-                _video_packets(segments, video, time_base, length),
-                copies.packets(),
-                key=lambda p: p.dts * p.time_base,
-            ):
-                copies.mux(packet)
-        return copies.sentences()
-    except (av.FFmpegError, OSError) as error:
-        raise UserError(f"{target} cannot be written: {first_line(error)}") from None
+            copies.mux(packet)
+    return copies.sentences()
 
 
 def _video_packets(
@@ -174,17 +221,23 @@ class _Copies:
       original: the source.
       film: index of the stream that is not copied.
       container_format: FFmpeg's name of `out`'s.
+      without: indices of further streams that are not copied.
     """
 
     def __init__(
-        self, out: Any, original: Any, film: int, container_format: str
+        self,
+        out: Any,
+        original: Any,
+        film: int,
+        container_format: str,
+        without: Collection[int],
     ) -> None:
         self._out, self._original = out, original
         self._tracks: dict[int, Any] = {}
         self._last: dict[int, int] = {}
         self._damaged: Counter[str] = Counter()
         for track in containers.companions(original, film):
-            if not containers.holds(container_format, track):
+            if track.index in without or not containers.holds(container_format, track):
                 continue
             if track.type == "attachment":
                 mime = track.mimetype or "application/octet-stream"

@@ -91,14 +91,19 @@ class Segments:
             failing.pop_all()
         return self
 
-    def __exit__(self, *error: object) -> None:
-        """Leaves finished segments to the next run, and nothing else."""
+    def __exit__(
+        self, kind: type | None, error: BaseException | None, trace: object
+    ) -> None:
+        """Leaves finished segments to the next run, where it may get further."""
         for writer in self._writers.values():
             writer.discard()
         self._writers, self._count = {}, 0
-        if not self.done:
+        in_vain = isinstance(error, UserError) and not isinstance(
+            error.__cause__, OSError
+        )
+        if not self.done or in_vain:
             shutil.rmtree(self._folder, ignore_errors=True)
-        self._exit.__exit__(*error)
+        self._exit.__exit__(kind, error, trace)
 
     def _resume(self) -> None:
         path = self._folder / "manifest.json"

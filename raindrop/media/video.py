@@ -222,7 +222,7 @@ class FrameReader:
             raise UserError(
                 f"{self._path} cannot be read after frame {self._number}: "
                 f"{first_line(error)}"
-            ) from None
+            ) from error
 
     def _shown(self, decoder: Decoder) -> Iterator[tuple[int, av.VideoFrame]]:
         """Every frame once, at a time of its own."""
