@@ -6,6 +6,7 @@ digests of the arrays and of that JSON itself: Orbax restores wrong numbers afte
 flipped byte without a word.
 """
 
+import contextlib
 import dataclasses
 import errno
 import hashlib
@@ -15,7 +16,7 @@ import logging
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -242,17 +243,15 @@ class Checkpoints:
             "notes": dict(notes or {}),
         }
         meta["digest"] = _digest_of_meta(meta)
-        # When Orbax gives up, arrays that are still on their way complain from other
-        # threads, to nobody; the error itself is raised.
-        hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
         try:
-            self._manager.save(
-                step,
-                args=ocp.args.Composite(
-                    state=ocp.args.StandardSave(tree), meta=ocp.args.JsonSave(meta)
-                ),
-                metrics={"psnr": _NO_PSNR if psnr is None else psnr},
-            )
+            with _silent_threads():
+                self._manager.save(
+                    step,
+                    args=ocp.args.Composite(
+                        state=ocp.args.StandardSave(tree), meta=ocp.args.JsonSave(meta)
+                    ),
+                    metrics={"psnr": _NO_PSNR if psnr is None else psnr},
+                )
         except (ValueError, OSError) as error:
             # What there is of it takes space, which may be what is missing.
             for half in self._folder.glob(f"{step}.*"):
@@ -266,6 +265,19 @@ class Checkpoints:
                 f"{self._folder / str(step)} cannot be saved: {why}; {whole}, and "
                 "the same command goes on from there once that is mended"
             ) from None
+
+
+@contextlib.contextmanager
+def _silent_threads() -> Iterator[None]:
+    """Keeps what threads complain of, to nobody, from the screen.
+
+    When Orbax gives up, arrays that are still on their way complain once they are
+    collected; the error itself is raised.
+    """
+    hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
+    try:
+        yield
+    finally:
         sys.unraisablehook = hook
 
 
