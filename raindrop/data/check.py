@@ -85,8 +85,9 @@ def _split_lines(source: PairSource, pair_set: PairSet, vectors: _Vectors) -> li
     split = source.split(pair_set)
     count = len(set(pair_set.labels()))
     lines = [
-        f"{count} scene{'s' if count > 1 else ''}; {len(split.held_out)} pairs held "
-        f"out, {len(split.left_out)} more of their scenes left out of training"
+        f"{count} scene{'s' if count > 1 else ''}; pairs held out: "
+        f"{len(split.held_out)}, left out of training for their scenes: "
+        f"{len(split.left_out)}"
     ]
     if split.shared:
         lines.append(

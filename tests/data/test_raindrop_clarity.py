@@ -75,7 +75,7 @@ def test_day_and_night_are_trained_on_by_scene(sets, tmp_path):
     text, _ = check.check(config, tmp_path)
     assert "raindrop_clarity/train: 24 pairs" in text
     assert "raindrop_clarity/night_test: 12 pairs" in text
-    assert "8 scenes; 2 pairs held out" in text
+    assert "8 scenes; pairs held out: 2" in text
 
 
 def test_a_part_that_is_trained_on_is_no_validation_set(sets):

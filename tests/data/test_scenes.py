@@ -70,7 +70,7 @@ def test_scenes_are_not_shared(tmp_path, write):
     ]
     text, _ = check.check(config, tmp_path / "out")
     assert "look like one that is trained on" not in text
-    assert f"6 scenes; 3 pairs held out, {len(split.left_out)} more" in text
+    assert "6 scenes; pairs held out: 3, left out of training" in text
 
 
 def test_panes_before_one_scene_are_told(tmp_path, caplog):
@@ -80,7 +80,7 @@ def test_panes_before_one_scene_are_told(tmp_path, caplog):
     assert len(sources.training(config, "pairs", 0)) == 18
     assert "scenes that are trained on" in caplog.text
     text, _ = check.check(config, tmp_path / "out")
-    assert "1 scene; 2 pairs held out, 0 more" in text
+    assert "1 scene; pairs held out: 2, left out of training" in text
     assert "their score says nothing about new scenes" in text
 
 
