@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+import raindrop
+
 # Whose versions can change a number.
 _PACKAGES = (
     "jax",
@@ -24,9 +26,9 @@ _PACKAGES = (
 
 
 def versions() -> dict[str, str]:
-    """Of raindrop ('unknown' where it is not installed), Python and libraries."""
-    found = {"python": platform.python_version()}
-    for name in ("raindrop", *_PACKAGES):
+    """Of raindrop, Python and the libraries ('unknown' where one is not installed)."""
+    found = {"raindrop": raindrop.__version__, "python": platform.python_version()}
+    for name in _PACKAGES:
         try:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:

@@ -58,7 +58,7 @@ def error(capsys, *argv):
         ("--config=quickstart --attention", "train does not use --attention; derain"),
         ("--weights=W", "--weights needs a mode"),
         ("--workdir=runs/a --conf.training.seed=3", "needs a mode"),
-        ("--config=nowhere", "by name there are default"),
+        ("--config=nowhere", "by name there are "),
         ("--config=configs/nowhere.py", "no config file configs/nowhere.py"),
         ("--config=quickstart:big", "no text after a colon"),
         ("--config.training.num_stepz=3", "did you mean num_steps"),

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from raindrop.errors import UserError
+from raindrop.weights import SHIPPED
 
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
@@ -73,8 +74,9 @@ class Parser(argparse.ArgumentParser):
         self.add_argument(
             "--weights",
             type=os.path.expanduser,
-            help="a work directory, one of its checkpoints, or a weight file (gen.pkl, "
-            "a TensorFlow checkpoint or SavedModel, .safetensors); default: " + default,
+            help="a work directory, one of its checkpoints, a weight file (gen.pkl, a "
+            "TensorFlow checkpoint or SavedModel, .safetensors), or the name of those "
+            f"that come with raindrop ({', '.join(SHIPPED)}); default: {default}",
         )
 
     def flags(self) -> list[str]:

@@ -18,6 +18,7 @@ from raindrop.cli.arguments import (
     workdir_of,
 )
 from raindrop.errors import UserError
+from raindrop.weights import PRETRAINED
 
 
 def _add_workdir(parser: Parser) -> None:
@@ -111,7 +112,7 @@ def _evaluate(options: argparse.Namespace) -> int:
 def _derain_arguments(parser: Parser) -> None:
     parser.add_path("input", "a picture, a folder, a quoted glob or a video")
     parser.add_path("output", "the file to write; of several, a folder")
-    parser.add_weights("lite, which comes with raindrop")
+    parser.add_weights(PRETRAINED.stem)
     parser.add_switch("overwrite", "derain what is in the output already, too")
     parser.add_switch("attention", "write the attention maps too")
     parser.add_switch("compare", "write before|after too")

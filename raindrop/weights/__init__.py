@@ -7,6 +7,7 @@ from typing import Any
 
 # What comes with raindrop; README.md beside it says what it was trained on and gives.
 PRETRAINED = Path(__file__).parents[1] / "pretrained" / "lite.safetensors"
+SHIPPED = {path.stem: path for path in sorted(PRETRAINED.parent.glob("*.safetensors"))}
 SHIPPED_LICENCE = "Apache-2.0"  # of all weights in that folder
 
 

@@ -30,7 +30,7 @@ from orbax.checkpoint.checkpoint_managers import preservation_policy
 from raindrop.errors import UserError, first_line
 from raindrop.models import generator
 from raindrop.models.discriminator import Discriminator
-from raindrop.weights import LoadedGenerator
+from raindrop.weights import SHIPPED, LoadedGenerator
 
 _LOG = logging.getLogger(__name__)
 FOLDER = "checkpoints"
@@ -383,8 +383,8 @@ def load_generator(path: str | Path) -> LoadedGenerator:
     """Any generator: of a run, or of a file or folder made elsewhere.
 
     Args:
-      path: a work directory, whose best step is taken; one of its steps; or whatever
-        `raindrop.weights.load` knows.
+      path: the name of weights that come with raindrop; a work directory, whose best
+        step is taken; one of its steps; or whatever `raindrop.weights.load` knows.
 
     Raises:
       UserError: nothing there, damaged, or no generator.
@@ -394,7 +394,8 @@ def load_generator(path: str | Path) -> LoadedGenerator:
     # A run's own need none of the libraries that other people's files do.
     from raindrop.weights import load
 
-    return load.load(path)
+    named = None if Path(path).exists() else SHIPPED.get(str(path))
+    return load.load(named or path)
 
 
 def _load_from_run(path: str | Path) -> LoadedGenerator:

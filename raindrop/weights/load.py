@@ -9,6 +9,7 @@ import numpy as np
 
 from raindrop.errors import UserError
 from raindrop.weights import (
+    SHIPPED,
     LoadedGenerator,
     derainnet,
     known,
@@ -19,7 +20,8 @@ from raindrop.weights import (
 
 KINDS = (
     "the release's gen.pkl (PyTorch), a checkpoint prefix or SavedModel folder of "
-    "attentive-gan-derainnet (TensorFlow), or a .safetensors file"
+    "attentive-gan-derainnet (TensorFlow), a .safetensors file, or the name of weights "
+    f"that come with raindrop ({', '.join(SHIPPED)})"
 )
 
 # How files start that are taken for weights by mistake.
