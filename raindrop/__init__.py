@@ -37,7 +37,10 @@ def __getattr__(name: str) -> Any:
 
 
 def load(
-    weights: str | os.PathLike[str] | None = None, tile: int | None = None
+    weights: str | os.PathLike[str] | None = None,
+    tile: int | None = None,
+    engine: str = "jax",
+    precision: str = "float32",
 ) -> "Derainer":
     """Weights as an object with `.derain(image, attention=False)`.
 
@@ -45,10 +48,13 @@ def load(
       weights: a work directory, one of its checkpoints, or a weight file made
         elsewhere; the ones that come with raindrop by default.
       tile: see `Derainer`.
+      engine: what computes: 'jax', 'onnxruntime' or 'openvino'.
+      precision: 'float32', or for OpenVINO 'bfloat16'.
 
     Raises:
-      UserError: nothing there, damaged, or no generator.
+      UserError: nothing there, damaged, or no generator; or the engine is not
+        installed.
     """
-    from raindrop.restoration import derainer
+    from raindrop.export import engines
 
-    return derainer.load(weights, tile)
+    return engines.load(weights, tile, engine, precision)

@@ -109,6 +109,30 @@ def _evaluate(options: argparse.Namespace) -> int:
     return 1 if result["left_out"] else 0
 
 
+def _add_engine(parser: Parser) -> None:
+    parser.add_argument(
+        "--engine",
+        choices=["jax", "onnxruntime", "openvino"],
+        default="jax",
+        help="what computes: JAX, or a package of that name",
+    )
+    parser.add_argument(
+        "--precision",
+        choices=["float32", "bfloat16"],
+        default="float32",
+        help="of the computation; bfloat16 with --engine=openvino alone",
+    )
+
+
+def _add_tile(parser: Parser) -> None:
+    parser.add_argument(
+        "--tile",
+        type=int,
+        help="pictures of more than TILE x TILE pixels are cut into tiles; 0: none; "
+        "default: 768, or 1152 for networks on patches of pixels",
+    )
+
+
 def _derain_arguments(parser: Parser) -> None:
     parser.add_path("input", "a picture, a folder, a quoted glob or a video")
     parser.add_path("output", "the file to write; of several, a folder")
@@ -116,12 +140,7 @@ def _derain_arguments(parser: Parser) -> None:
     parser.add_switch("overwrite", "derain what is in the output already, too")
     parser.add_switch("attention", "write the attention maps too")
     parser.add_switch("compare", "write before|after too")
-    parser.add_argument(
-        "--tile",
-        type=int,
-        help="pictures of more than TILE x TILE pixels are cut into tiles; 0: none; "
-        "default: 768, or 1152 for networks on patches of pixels",
-    )
+    _add_tile(parser)
     parser.add_argument(
         "--temporal",
         type=_temporal,
@@ -133,17 +152,19 @@ def _derain_arguments(parser: Parser) -> None:
         type=float,
         help="larger pictures are refused; default: 178.9",
     )
+    _add_engine(parser)
 
 
 def _derain(options: argparse.Namespace) -> int:
+    from raindrop.export import engines
     from raindrop.media import pictures
-    from raindrop.restoration import derainer, files
+    from raindrop.restoration import files
 
     source, target = required(options, "input", "output")
     if options.max_megapixels is not None:
         pictures.limit_megapixels(options.max_megapixels)
     summary = files.derain_files(
-        derainer.load(options.weights, options.tile),
+        engines.load(options.weights, options.tile, options.engine, options.precision),
         source,
         target,
         files.Options(
@@ -198,6 +219,34 @@ def _convert(options: argparse.Namespace) -> None:
     weights, target = required(options, "weights", "output")
     loaded = checkpoints.load_generator(weights)
     safetensors_file.write(loaded, target, options.dtype)
+    print(target)
+
+
+def _export_arguments(parser: Parser) -> None:
+    parser.add_path("weights", "what --weights of derain takes")
+    parser.add_path("output", "the file to write")
+    parser.add_argument(
+        "--format",
+        choices=["onnx", "stablehlo"],
+        help="default: onnx, or what the name of OUTPUT ends in",
+    )
+    parser.add_argument(
+        "--dtype",
+        choices=["float32", "float16"],
+        default="float32",
+        help="of weights and computation; pictures are float32 on both sides",
+    )
+
+
+def _export(options: argparse.Namespace) -> None:
+    from raindrop.export import onnx_file, stablehlo_file
+    from raindrop.weights import checkpoints
+
+    weights, target = required(options, "weights", "output")
+    stablehlo = target.lower().endswith(stablehlo_file.EXTENSION)
+    kind = options.format or ("stablehlo" if stablehlo else "onnx")
+    write = {"onnx": onnx_file.write, "stablehlo": stablehlo_file.write}[kind]
+    write(checkpoints.load_generator(weights), target, options.dtype)
     print(target)
 
 
@@ -256,5 +305,10 @@ MODES = {
     ),
     "convert": Mode(
         "write any weights as one .safetensors file", _convert_arguments, _convert
+    ),
+    "export": Mode(
+        "write any weights as a program: ONNX or StableHLO",
+        _export_arguments,
+        _export,
     ),
 }

@@ -7,6 +7,7 @@ padded to a shared one.
 import contextlib
 import functools
 import importlib.util
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 
@@ -14,6 +15,7 @@ import numpy as np
 
 from raindrop.errors import UserError
 from raindrop.export import network, onnx_file
+from raindrop.restoration import derainer
 from raindrop.restoration.engine import Engine, JaxEngine
 from raindrop.weights import LoadedGenerator
 
@@ -35,6 +37,10 @@ def make(name: str, loaded: LoadedGenerator, precision: str = "float32") -> Engi
       UserError: a package is missing, or the engine cannot compute so, or not this
         network.
     """
+    if name not in NAMES:
+        raise UserError(f"there is no engine {name!r}; there are {', '.join(NAMES)}")
+    if precision not in PRECISIONS:
+        raise UserError(f"precision is {' or '.join(PRECISIONS)}, not {precision!r}")
     if precision != "float32" and name != "openvino":
         raise UserError(f"{precision} is for --engine=openvino alone, not {name}")
     if name == "jax":
@@ -49,6 +55,20 @@ def make(name: str, loaded: LoadedGenerator, precision: str = "float32") -> Engi
     return OnnxEngine(
         name, loaded, functools.partial(_in_openvino, precision=precision)
     )
+
+
+def load(
+    weights: str | os.PathLike[str] | None = None,
+    tile: int | None = None,
+    engine: str = "jax",
+    precision: str = "float32",
+) -> derainer.Derainer:
+    """The `Derainer` of any weights, on any engine; see `raindrop.load`.
+
+    Raises:
+      UserError: nothing there, damaged, or no generator; or see `make`.
+    """
+    return derainer.load(weights, tile, lambda of: make(engine, of, precision))
 
 
 class OnnxEngine:

@@ -308,17 +308,23 @@ class Derainer:
         return result, maps[:, :height, :width] if attention else None
 
 
-def load(weights: str | os.PathLike | None = None, tile: int | None = None) -> Derainer:
+def load(
+    weights: str | os.PathLike | None = None,
+    tile: int | None = None,
+    make_engine: Callable[[LoadedGenerator], Engine] = JaxEngine,
+) -> Derainer:
     """The `Derainer` of any weights that `--weights` takes.
 
     Args:
       weights: a run, one of its steps, or a weight file made elsewhere; None:
         `PRETRAINED`.
       tile: see `Derainer`.
+      make_engine: gives what computes the network of the weights.
 
     Raises:
       UserError: nothing there, damaged, or no generator.
     """
     from raindrop.weights import checkpoints
 
-    return Derainer(checkpoints.load_generator(weights or PRETRAINED), tile)
+    loaded = checkpoints.load_generator(weights or PRETRAINED)
+    return Derainer(loaded, tile, make_engine(loaded))

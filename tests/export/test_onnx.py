@@ -17,7 +17,7 @@ from raindrop.weights.load import load
 pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 
-from raindrop.export import jaxpr_to_onnx, network, onnx_file
+from raindrop.export import jaxpr_to_onnx, network, onnx_file  # noqa: E402
 
 
 def of_size(fields):
