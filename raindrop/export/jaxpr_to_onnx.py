@@ -61,7 +61,7 @@ def convert(
         aval = variable.aval
         tensor = converter.graph.input(label, aval.shape, aval.dtype, labels)
         arguments.append(_value(tensor, aval))
-    results = converter.run(closed.jaxpr, closed.consts, arguments)
+    results = converter.run(*_parts(closed), arguments)
     for (label, labels), result in zip(outputs.items(), results, strict=True):
         converter.graph.output(label, result, labels)
     return converter.graph.model(name)
@@ -111,7 +111,7 @@ class _Converter:
         name = equation.primitive.name
         inner = _inner(equation)
         if inner is not None:
-            return self.run(inner.jaxpr, inner.consts, arguments)
+            return self.run(*_parts(inner), arguments)
         if name not in _OWN and _is_constant(equation, arguments):
             results = equation.primitive.bind(
                 *(argument.data for argument in arguments), **equation.params
@@ -129,15 +129,17 @@ class _Converter:
         return results if isinstance(results, list) else [results]
 
 
-def _inner(equation: Any) -> core.ClosedJaxpr | None:
+def _inner(equation: Any) -> Any:
     """The computation that an equation only calls (jit, custom_jvp, remat, ...)."""
     if equation.primitive.name not in _CALLS:
         return None
-    for key in ("jaxpr", "call_jaxpr", "fun_jaxpr"):
-        inner = equation.params.get(key)
-        if inner is not None:
-            return inner if hasattr(inner, "consts") else core.ClosedJaxpr(inner, ())
-    return None
+    found = (equation.params.get(k) for k in ("jaxpr", "call_jaxpr", "fun_jaxpr"))
+    return next(inner for inner in found if inner is not None)
+
+
+def _parts(inner: Any) -> tuple[Any, Sequence[Any]]:
+    """A computation and its constants, of whatever class this version of JAX has."""
+    return getattr(inner, "jaxpr", inner), getattr(inner, "consts", ())
 
 
 def _is_constant(equation: Any, arguments: Sequence[Value]) -> bool:
@@ -709,21 +711,23 @@ def _(converter: _Converter, equation: Any, values: list[Value]) -> list[Value]:
     if not which.known:
         raise UnsupportedError("JAX's cond on what is computed")
     branch = equation.params["branches"][int(which.data)]
-    return converter.run(branch.jaxpr, branch.consts, arguments)
+    return converter.run(*_parts(branch), arguments)
 
 
 @_rule("scan")
 def _(converter: _Converter, equation: Any, values: list[Value]) -> list[Value]:
     p = equation.params
-    consts, carry = p["num_consts"], p["num_carry"]
+    if "ft_in" in p:  # since JAX 0.12
+        consts, carry, _ = map(len, p["ft_in"].unpack())
+    else:
+        consts, carry = p["num_consts"], p["num_carry"]
     fixed, state = values[:consts], values[consts : consts + carry]
     inputs = values[consts + carry :]
     order = range(p["length"])
     steps = {}
     for step in reversed(order) if p["reverse"] else order:
         results = converter.run(
-            p["jaxpr"].jaxpr,
-            p["jaxpr"].consts,
+            *_parts(p["jaxpr"]),
             [*fixed, *state, *(_row(converter, value, step) for value in inputs)],
         )
         state = results[:carry]
