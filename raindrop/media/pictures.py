@@ -1,55 +1,45 @@
 """Pictures in and out: decode, encode, pad. Arrays are [H, W, 3] RGB throughout.
 
 `decode` and `encode` carry everything a picture file holds (bit depth, alpha, gray,
-ICC profile, EXIF); `read_image` and `write_image` are the plain 8-bit RGB road.
-Pillow does the work where it can; see `pillow_gaps` for the rest.
+ICC profile, EXIF, XMP, ...) and say what the next file has no room for; `read_image`
+and `write_image` are the plain 8-bit RGB road. Pillow reads headers and metadata;
+libjpeg-turbo, libpng and tifffile the pixels of JPEG, PNG and TIFF, as they tell what
+is damaged and cut nothing to 8 bits.
 """
 
 import contextlib
 import dataclasses
+import io
 import logging
 import os
 import struct
 import warnings
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import imagecodecs
 import numpy as np
-from PIL import Image, TiffImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageCms, UnidentifiedImageError
 
 from raindrop.errors import UserError, first_line
-from raindrop.media import atomic, pillow_gaps
+from raindrop.media import atomic, formats, jpeg, metadata, png, raw, tiff
 
 _LOG = logging.getLogger(__name__)
 
-# Extension -> Pillow's name of the format.
-_FORMATS = {
-    ".jpg": "JPEG",
-    ".jpeg": "JPEG",
-    ".png": "PNG",
-    ".webp": "WEBP",
-    ".bmp": "BMP",
-    ".tif": "TIFF",
-    ".tiff": "TIFF",
-}
-EXTENSIONS = tuple(_FORMATS)
+EXTENSIONS = tuple(formats.FORMATS)
 
 # Larger pictures are refused: a small file can claim a size that no memory holds.
 # Pillow's own guard against such files does the refusing; see `limit_megapixels`.
 MAX_MEGAPIXELS = 178.9
 # Pillow warns from half of the limit on; up to the limit a picture is simply large.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+# Of what else it warns, the picture is whole, or an error follows.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 _ORIENTATION = 0x0112
-_PHOTOMETRIC = TiffImagePlugin.PHOTOMETRIC_INTERPRETATION
-_EXTRA_SAMPLES = TiffImagePlugin.EXTRASAMPLES
-_INTEROPERABILITY = 0xA005  # a place within the old file
-# EXIF tags of the first directory that describe the photograph; the others there
-# describe how this one file stores it (strips, compression, ...).
-_DESCRIPTION = {0x10E, 0x10F, 0x110, 0x131, 0x132, 0x13B, 0x8298, 0x4746, 0x4749}
-_DESCRIPTION |= pillow_gaps.WINDOWS_TAGS
-# What Pillow and its plugins were seen to raise, or can, on damaged files.
+# What the libraries were seen to raise, or can, on damaged files.
 _DECODING_ERRORS = (
     OSError,
     SyntaxError,
@@ -59,7 +49,12 @@ _DECODING_ERRORS = (
     AttributeError,
     EOFError,
     ArithmeticError,
+    AssertionError,
+    RuntimeError,
+    MemoryError,
     struct.error,
+    zlib.error,
+    ImageCms.PyCMSError,
 )
 
 
@@ -68,12 +63,18 @@ class Picture:
     """A decoded picture and what has to go with it into the next file.
 
     Attributes:
-      pixels: RGB [H, W, 3], uint8 or uint16, upright.
+      pixels: RGB [H, W, 3], uint8, uint16, or float32 in [0, 1]; upright.
       alpha: [H, W] of the same type, or None.
       gray: whether the file has one channel; the three of `pixels` are then equal.
       icc_profile: as in the file, or None.
       exif: of the file, without the orientation, which `pixels` have taken.
       dpi: horizontal and vertical, or None.
+      xmp: as in the file, or None.
+      iptc: the IPTC record, or None.
+      comment: of a JPEG or GIF, or None.
+      text: of a PNG, by key.
+      colour: the PNG chunks that say what the values mean, whole, by type.
+      notes: what is to be said of how the file was read.
     """
 
     pixels: np.ndarray
@@ -82,6 +83,12 @@ class Picture:
     icc_profile: bytes | None = None
     exif: Image.Exif = dataclasses.field(default_factory=Image.Exif)
     dpi: tuple[float, float] | None = None
+    xmp: bytes | None = None
+    iptc: bytes | None = None
+    comment: bytes | None = None
+    text: dict[str, str] = dataclasses.field(default_factory=dict)
+    colour: dict[bytes, bytes] = dataclasses.field(default_factory=dict)
+    notes: list[str] = dataclasses.field(default_factory=list)
 
 
 def limit_megapixels(megapixels: float) -> None:
@@ -93,7 +100,7 @@ def limit_megapixels(megapixels: float) -> None:
 
 
 def find_images(folder: str | os.PathLike) -> list[Path]:
-    """All pictures below `folder`, sorted.
+    """All pictures below `folder` by their endings, sorted.
 
     Raises:
       UserError: no such folder, or no picture in it.
@@ -117,28 +124,32 @@ def find_images(folder: str | os.PathLike) -> list[Path]:
 def decode(path: str | os.PathLike) -> Picture:
     """Decodes a picture file, turned as its EXIF data says.
 
+    What it is is found by its content, whatever the name.
+
     Raises:
-      UserError: no such file, no picture, a damaged one, or one that is too large.
+      UserError: no such file, no picture, a damaged one, one that is too large, or one
+        whose colours cannot be told.
     """
-    try:
-        with _open(path) as image:
-            if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
-                _LOG.warning("%s: only the first of its frames is taken", path)
-            # First, as to ask a PNG for its EXIF can load it, and forgets its depth.
-            deep = _is_deep_colour(image)
-            orientation = _orientation(image)
-            if deep:
-                image.load()  # OpenCV takes half a file for a whole one.
-                picture = _from_deep(pillow_gaps.read(path), image)
-            else:
-                picture = _from_pillow(image)
-            if orientation > 1:
-                picture.pixels = _turn(picture.pixels, orientation)
-                if picture.alpha is not None:
-                    picture.alpha = _turn(picture.alpha, orientation)
-            return picture
-    except _DECODING_ERRORS as error:
-        raise UserError(f"{path} cannot be decoded: {first_line(error)}") from None
+    with _telling(path):
+        array, orientation, fields, notes = _read(path)
+        array = _turn(array, orientation)
+        if fields.pop("cmyk", False):
+            array, more = _from_cmyk(array, fields["icc_profile"])
+            # The profile describes those inks, and sRGB is what comes out.
+            fields["icc_profile"] = None
+            notes += more
+        fields, more = metadata.cleaned(fields, turned=orientation >= 5)
+        notes += more
+        alpha = None
+        if array.shape[-1] in (2, 4):
+            alpha = np.ascontiguousarray(array[..., -1])
+            array = array[..., :-1]
+        gray = array.shape[-1] == 1
+        pixels = np.repeat(array, 3, axis=-1) if gray else array
+        pixels = np.ascontiguousarray(pixels)
+    for note in notes:
+        _LOG.warning("%s: %s", path, note)
+    return Picture(pixels, alpha, gray, **fields, notes=notes)
 
 
 def read_image(path: str | os.PathLike) -> np.ndarray:
@@ -158,13 +169,21 @@ def image_size(path: str | os.PathLike) -> tuple[int, int]:
     Raises:
       UserError: no such file, no picture, or one that is too large.
     """
-    try:
-        with _open(path) as image:
-            width, height = image.size
-            turned = _orientation(image) >= 5
-            return (width, height) if turned else (height, width)
-    except _DECODING_ERRORS as error:
-        raise UserError(f"{path} cannot be decoded: {first_line(error)}") from None
+    with _telling(path):
+        kind = formats.of_content(path)
+        if kind == formats.RAW:
+            return raw.size(path)
+        with open(path, "rb") as file:
+            if kind == "TIFF":
+                with tiff.first_page(file) as (page, _):
+                    height, width = tiff.size(page)
+                    turned = tiff.orientation(page) >= 5
+                    _check_size(height, width)
+            else:
+                with _open(file, kind) as image:
+                    width, height = image.size
+                    turned = _orientation(image) >= 5
+        return (width, height) if turned else (height, width)
 
 
 def to_uint8(image: np.ndarray) -> np.ndarray:
@@ -205,27 +224,30 @@ def write_image(path: str | os.PathLike, image: np.ndarray) -> None:
     encode(path, Picture(pixels, gray=gray))
 
 
-def encode(path: str | os.PathLike, picture: Picture) -> None:
+def encode(path: str | os.PathLike, picture: Picture) -> list[str]:
     """Encodes `picture` by `path`'s extension; aside first, then renamed.
 
-    What the format has no room for is dropped: 16 bits and alpha by JPEG and BMP, 16
-    bits by WebP.
+    Returns:
+      What the format has no room for, each in a few words; it is logged too.
 
     Raises:
       UserError: an extension that cannot be written, or a folder that cannot.
     """
     path = Path(path)
-    file_format = _FORMATS.get(path.suffix.lower())
-    if file_format is None:
+    file_format = formats.of_name(path)
+    if file_format is None or not formats.is_writable(file_format):
         raise UserError(
             f"{path} cannot be written: a picture's name ends in "
-            f"{', '.join(EXTENSIONS)}"
+            f"{', '.join(formats.writable_endings())}"
         )
     try:
         with atomic.aside(path) as part, open(part, "wb") as file:
-            _encode(file, file_format, picture)
+            notes = _encode(file, file_format, picture)
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be written: {first_line(error)}") from None
+    for note in notes:
+        _LOG.warning("%s: %s", path, note)
+    return notes
 
 
 def pad_to_multiple(image: np.ndarray, multiple: int = 4) -> np.ndarray:
@@ -264,11 +286,10 @@ def overlay(image: np.ndarray, attention: np.ndarray) -> np.ndarray:
 
 
 @contextlib.contextmanager
-def _open(path: str | os.PathLike) -> Iterator[Image.Image]:
+def _telling(path: str | os.PathLike) -> Iterator[None]:
+    """What a library says of a file becomes one line that names it."""
     try:
-        # Given a name, Pillow maps some TIFF into memory, turned ones wrongly.
-        with open(path, "rb") as file, Image.open(file) as image:
-            yield image
+        yield
     except FileNotFoundError:
         raise UserError(f"{path} does not exist") from None
     except UnidentifiedImageError:
@@ -279,92 +300,163 @@ def _open(path: str | os.PathLike) -> Iterator[Image.Image]:
             f"{path} claims more than {limit:.1f} megapixels; if that is right, raise "
             "the limit (--max_megapixels)"
         ) from None
+    except _DECODING_ERRORS as error:
+        raise UserError(f"{path} cannot be decoded: {first_line(error)}") from None
+
+
+def _check_size(height: int, width: int) -> None:
+    limit = Image.MAX_IMAGE_PIXELS
+    if limit is not None and height * width > 2 * limit:
+        raise Image.DecompressionBombError
+    if height * width == 0:
+        raise ValueError("it has no pixels")
+
+
+@contextlib.contextmanager
+def _open(file: BinaryIO, kind: str | None) -> Iterator[Image.Image]:
+    """The file as Pillow sees it, if it is of a format that is meant."""
+    if kind is None:
+        raise UnidentifiedImageError
+    if not formats.is_readable(kind):
+        raise ValueError(formats.wanted(kind))
+    formats.enable_plugins()
+    # No other reader of Pillow's is asked, whatever the file claims to be.
+    with Image.open(file, formats=[kind]) as image:
+        yield image
+
+
+_Read = tuple[np.ndarray, int, dict[str, Any], list[str]]
+
+
+def _read(path: str | os.PathLike) -> _Read:
+    """Pixels [H, W, C] as stored, EXIF orientation, metadata, what is to be said."""
+    kind = formats.of_content(path)
+    if kind == formats.RAW:
+        return _read_raw(path)
+    with open(path, "rb") as file:
+        if kind == "TIFF":
+            return _read_tiff(file)
+        data = file.read()
+    # Given a name, Pillow maps some files into memory, turned ones wrongly.
+    with _open(io.BytesIO(data), kind) as image:
+        notes = []
+        if getattr(image, "n_frames", 1) > 1:
+            notes.append(f"only the first of its {image.n_frames} pictures is taken")
+        if image.format in ("JPEG", "MPO"):
+            array, more = jpeg.read(data, image.mode)
+        elif image.format == "PNG":
+            array, more = png.read(data), []
+        else:
+            array, more = _from_pillow(image)
+            more += _of_jxl(data) if kind == "JXL" else []
+        fields = metadata.of_pillow(image, data)
+        if image.mode == "CMYK":
+            array = 255 - array  # as Adobe has it, and all others after it
+            fields["cmyk"] = True
+        return array, _orientation(image), fields, notes + more
+
+
+def _read_tiff(file: BinaryIO) -> _Read:
+    with tiff.first_page(file) as (page, count):
+        _check_size(*tiff.size(page))
+        notes = []
+        if count > 1:
+            notes.append(f"only the first of its {count} pictures is taken")
+        fields = tiff.metadata(page, file)
+        if tiff.is_for_pillow(page):
+            file.seek(0)
+            with _open(file, "TIFF") as image:
+                array, more = _from_pillow(image)
+            fields["icc_profile"] = None
+            orientation = 1  # It turns TIFF as it reads it, and nothing else.
+        else:
+            array, more = tiff.read(page)
+            orientation = tiff.orientation(page)
+            fields["cmyk"] = tiff.is_cmyk(page)
+        # They are read on access, from a file that is closed then.
+        fields, damage = metadata.cleaned(fields, turned=orientation >= 5)
+        return array, orientation, fields, notes + more + damage
+
+
+def _read_raw(path: str | os.PathLike) -> _Read:
+    if not formats.is_readable(formats.RAW):
+        raise ValueError(formats.wanted(formats.RAW))
+    _check_size(*raw.size(path))
+    fields = {"icc_profile": None, "exif": Image.Exif(), "dpi": None}
+    with open(path, "rb") as file, contextlib.suppress(*_DECODING_ERRORS):
+        fields["exif"].load_from_fp(file)
+        fields, _ = metadata.cleaned(fields, turned=False)
+    notes = ["developed by LibRaw: the camera's white balance, sRGB, 16 bits"]
+    return raw.read(path), 1, fields, notes
 
 
 def _orientation(image: Image.Image) -> int:
     """EXIF orientation, 1 to 8, that is still to be taken."""
-    # Pillow and OpenCV both turn TIFF as they read it, and nothing else.
-    if image.format == "TIFF":
+    if image.format == "JXL":
+        return 1  # taken by its decoder, from the file's own header
+    try:
+        orientation = image.getexif().get(_ORIENTATION, 1)
+    except _DECODING_ERRORS:  # damaged, of which `metadata.cleaned` tells
         return 1
-    orientation = image.getexif().get(_ORIENTATION, 1)
     return orientation if orientation in range(1, 9) else 1
 
 
-def _is_deep_colour(image: Image.Image) -> bool:
-    """Whether the file has 16 bits and more than one channel (or gray and alpha)."""
-    if image.format == "PNG":
-        return image.mode in ("RGB", "RGBA", "LA") and ";16" in str(image.tile)
-    if image.format == "TIFF":
-        bits = image.tag_v2.get(TiffImagePlugin.BITSPERSAMPLE, (1,))
-        return max(bits) == 16 and image.mode in ("RGB", "RGBA", "RGBX")
-    return False
-
-
-def _from_deep(array: np.ndarray, image: Image.Image) -> Picture:
-    """OpenCV's gray, BGR or BGRA, uint16, with the metadata that Pillow found."""
-    gray = image.mode == "LA"
-    alpha = array[..., 3] if array.ndim == 3 and array.shape[-1] == 4 else None
-    if array.ndim == 2:
-        array = np.repeat(array[..., None], 3, axis=-1)
-    pixels = np.ascontiguousarray(array[..., 2::-1])
-    if image.format == "TIFF" and 1 in image.tag_v2.get(_EXTRA_SAMPLES, ()):
-        # Associated alpha: the colours are multiplied by it.
-        share = np.maximum(alpha, 1)[..., None] / 65535
-        pixels = np.round(np.minimum(pixels / share, 65535)).astype(np.uint16)
-    return Picture(pixels, alpha, gray, **_metadata(image))
-
-
-def _from_pillow(image: Image.Image) -> Picture:
-    metadata = _metadata(image)
-    mode = image.mode
-    if mode.startswith("I;16"):
-        gray = np.asarray(image).astype(np.uint16)
-        if image.format == "TIFF" and image.tag_v2.get(_PHOTOMETRIC) == 0:
-            gray = 65535 - gray  # Zero is white, which Pillow heeds for 8 bits alone.
-        return Picture(np.repeat(gray[..., None], 3, axis=-1), None, True, **metadata)
-    if mode in ("I", "F"):
-        raise ValueError("32 bits a channel; convert it to 16 first")
-    if mode in ("CMYK", "LAB", "YCbCr", "HSV"):
-        # The profile describes that space, and RGB is what comes out.
-        metadata["icc_profile"] = None
+def _from_pillow(image: Image.Image) -> tuple[np.ndarray, list[str]]:
+    """[H, W, 1 to 4], uint8."""
+    mode, notes = image.mode, []
+    if mode == "LAB":
+        lab, srgb = (ImageCms.createProfile(name) for name in ("LAB", "sRGB"))
+        image = ImageCms.profileToProfile(image, lab, srgb, outputMode="RGB")
+    elif mode.startswith(("I", "F")):
+        raise ValueError("more than 8 bits in this format are not read")
+    depth = max(image.info.get("bit_depth") or 8, _avif_depth(image))
+    if depth > 8:
+        notes.append(f"its {depth} bits are read as 8")
     transparent = image.has_transparency_data
     gray = mode in ("1", "L", "LA")
     array = np.asarray(image.convert("RGBA" if transparent else "RGB"))
-    alpha = np.ascontiguousarray(array[..., 3]) if transparent else None
-    return Picture(np.ascontiguousarray(array[..., :3]), alpha, gray, **metadata)
+    if gray:
+        array = array[..., [0, 3]] if transparent else array[..., :1]
+    return array, notes
 
 
-def _metadata(image: Image.Image) -> dict[str, Any]:
-    exif, source = Image.Exif(), image.getexif()
-    for tag in _DESCRIPTION & set(source):
-        exif[tag] = _as_stored(source[tag])
-    for tag in pillow_gaps.DIRECTORIES:
-        if entries := source.get_ifd(tag):
-            entries = {k: v for k, v in entries.items() if k != _INTEROPERABILITY}
-            exif.get_ifd(tag).update({k: _as_stored(v) for k, v in entries.items()})
-    try:
-        exif.tobytes()
-    except _DECODING_ERRORS:
-        _LOG.warning("a picture's EXIF data are damaged and are not kept")
-        exif = Image.Exif()
-    dpi = image.info.get("dpi")
-    return {
-        "icc_profile": image.info.get("icc_profile"),
-        "exif": exif,
-        # Headers may claim anything.
-        "dpi": dpi if dpi and all(0 < d < 1e5 for d in dpi) else None,
-    }
+def _avif_depth(image: Image.Image) -> int:
+    """Bits of an AVIF, of which Pillow does not tell: from its codec's description."""
+    if image.format != "AVIF":
+        return 8
+    image.fp.seek(0)
+    _, found, after = image.fp.read(65536).partition(b"av1C")
+    flags = after[2] if found and len(after) > 2 else 0
+    return 8 if not flags & 0x40 else 12 if flags & 0x20 else 10
 
 
-def _as_stored(value: Any) -> Any:
-    """Text beyond ASCII as the file's own bytes, which Pillow would write as '?'."""
-    if isinstance(value, str) and not value.isascii():
-        return value.encode("latin-1")
-    return value
+def _of_jxl(data: bytes) -> list[str]:
+    """What its plugin for Pillow leaves out without a word."""
+    stored = imagecodecs.jpegxl_decode(data, numthreads=1)
+    notes = []
+    if stored.dtype != np.uint8:
+        notes.append(f"its {stored.dtype} are read as 8 bits")
+    if stored.ndim == 4:
+        notes.append(f"only the first of its {len(stored)} pictures is taken")
+    return notes
+
+
+def _from_cmyk(
+    array: np.ndarray, profile: bytes | None
+) -> tuple[np.ndarray, list[str]]:
+    """CMYK [H, W, 4] to sRGB, uint8, by the file's profile if it has one."""
+    image = Image.fromarray(to_uint8(array), "CMYK")
+    if profile:
+        with contextlib.suppress(ImageCms.PyCMSError, OSError):
+            inks = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+            srgb = ImageCms.createProfile("sRGB")
+            image = ImageCms.profileToProfile(image, inks, srgb, outputMode="RGB")
+            return np.asarray(image), ["CMYK became sRGB by its profile"]
+    return np.asarray(image.convert("RGB")), ["CMYK became RGB without a profile"]
 
 
 def _turn(array: np.ndarray, orientation: int) -> np.ndarray:
-    """The array upright, for EXIF orientations 2 to 8."""
+    """The array upright, for EXIF orientations 1 to 8."""
     if orientation >= 5:
         array = array.swapaxes(0, 1)
     if orientation in (3, 4, 7, 8):
@@ -374,38 +466,66 @@ def _turn(array: np.ndarray, orientation: int) -> np.ndarray:
     return np.ascontiguousarray(array)
 
 
-def _encode(file: BinaryIO, file_format: str, picture: Picture) -> None:
-    deep = picture.pixels.dtype == np.uint16
-    icc_profile, dpi = picture.icc_profile, picture.dpi
+def _encode(file: BinaryIO, file_format: str, picture: Picture) -> list[str]:
+    fields = {
+        field.name: getattr(picture, field.name)
+        for field in dataclasses.fields(picture)
+    }
+    fields, notes = metadata.fitting(fields, file_format)
+    array = _channels(picture)
     if file_format == "TIFF":
-        write = pillow_gaps.write_tiff
-        return write(file, _channels(picture), icc_profile, picture.exif, dpi)
-    if deep and file_format == "PNG":
-        write = pillow_gaps.write_png
-        return write(file, _channels(picture), icc_profile, picture.exif, dpi)
-    options: dict[str, Any] = {"icc_profile": icc_profile}
-    if pillow_gaps.has_entries(picture.exif):
-        options["exif"] = picture.exif.tobytes()
-    if dpi is not None:
-        options["dpi"] = dpi
-    if file_format in ("JPEG", "WEBP"):
-        options["quality"] = 95
-    if file_format == "JPEG":
-        options["subsampling"] = "4:4:4"
-    if file_format == "WEBP":
-        options["exact"] = True  # what is transparent keeps its colour
-    pixels = to_uint8(picture.pixels)
-    image = Image.fromarray(gray_of(pixels) if picture.gray else pixels)
-    if picture.alpha is not None and file_format not in ("JPEG", "BMP"):
-        image.putalpha(Image.fromarray(to_uint8(picture.alpha)))
-    image.save(file, format=file_format, **options)
-    return None
+        array, more = _as_srgb(array, picture)
+        tiff.write(file, array, fields)
+        return notes + more
+    if file_format == "PNG":
+        if array.dtype == np.float32:
+            array = from_float(array, np.uint16)
+            notes.append("floats are lost: PNG has integers of 16 bits")
+        info, options = metadata.png_options(fields)
+        png.write(file, array, info, picture.colour, **options)
+        return notes
+    array, more = _as_srgb(array, picture)
+    notes += more
+    if array.dtype != np.uint8:
+        notes.append(f"{array.dtype} is lost: {file_format} is written with 8 bits")
+    if array.ndim == 3 and array.shape[-1] in (2, 4) and file_format in _OPAQUE:
+        array = array[..., :-1].squeeze(-1) if picture.gray else array[..., :-1]
+        notes.append(f"alpha is lost: {file_format} has no room for it")
+    image = Image.fromarray(np.ascontiguousarray(to_uint8(array)))
+    options = metadata.pillow_options(fields, file_format)
+    formats.enable_plugins()
+    image.save(file, format=file_format, **options, **_QUALITY.get(file_format, {}))
+    return notes
+
+
+_OPAQUE = ("JPEG", "BMP")
+_QUALITY: dict[str, dict[str, Any]] = {
+    "JPEG": {"quality": 95, "subsampling": "4:4:4"},
+    "WEBP": {"quality": 95, "exact": True},  # what is transparent keeps its colour
+    "AVIF": {"quality": 90, "subsampling": "4:4:4"},
+    "HEIF": {"quality": 90, "chroma": 444},
+}
+
+
+def _as_srgb(array: np.ndarray, picture: Picture) -> tuple[np.ndarray, list[str]]:
+    """The values as formats take them that know no gamma; alpha as it is."""
+    gamma = 1.0 if picture.icc_profile else png.gamma(picture.colour)
+    notes = []
+    if b"cICP" in picture.colour or (b"cHRM" in picture.colour and gamma != 1):
+        notes.append("the colour space that the PNG names is lost")
+    if gamma == 1:
+        return array, notes
+    colour = array if array.ndim == 2 else array[..., : 3 if array.shape[-1] > 2 else 1]
+    changed = from_float(to_float(colour) ** gamma, array.dtype)
+    if changed.shape != array.shape:
+        changed = np.concatenate([changed, array[..., -1:]], axis=-1)
+    return changed, [*notes, "the PNG's gamma is worked into the values"]
 
 
 def gray_of(pixels: np.ndarray) -> np.ndarray:
-    """RGB [H, W, 3], uint8 or uint16, to luma (BT.601) [H, W] of the same type."""
+    """RGB [H, W, 3], uint8, uint16 or float, to luma (BT.601) [H, W] of its type."""
     luma = pixels @ np.array([0.299, 0.587, 0.114], np.float32)
-    return np.round(luma).astype(pixels.dtype)
+    return (luma if pixels.dtype.kind == "f" else np.round(luma)).astype(pixels.dtype)
 
 
 def _channels(picture: Picture) -> np.ndarray:
