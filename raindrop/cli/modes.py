@@ -152,6 +152,22 @@ def _derain_arguments(parser: Parser) -> None:
         type=float,
         help="larger pictures are refused; default: 178.9",
     )
+    parser.add_argument(
+        "--num_processes",
+        type=_positive,
+        default=1,
+        help="processes that share the input, each with an id of its own; each does "
+        "the files whose names fall to it",
+    )
+    parser.add_argument(
+        "--process_id", type=int, default=0, help="which of them this one is, from 0"
+    )
+    parser.add_argument(
+        "--summary",
+        metavar="FILE",
+        type=os.path.expanduser,
+        help="a JSON file of what was done; several processes write theirs into OUTPUT",
+    )
     _add_engine(parser)
 
 
@@ -168,7 +184,13 @@ def _derain(options: argparse.Namespace) -> int:
         source,
         target,
         files.Options(
-            options.overwrite, options.attention, options.compare, options.temporal
+            options.overwrite,
+            options.attention,
+            options.compare,
+            options.temporal,
+            options.num_processes,
+            options.process_id,
+            options.summary,
         ),
     )
     print(f"{target}: {summary}")

@@ -74,7 +74,7 @@ class Picture:
       comment: of a JPEG or GIF, or None.
       text: of a PNG, by key.
       colour: the PNG chunks that say what the values mean, whole, by type.
-      notes: what is to be said of how the file was read.
+      notes: what was lost or changed as the file was read, or written again.
     """
 
     pixels: np.ndarray
@@ -224,14 +224,14 @@ def write_image(path: str | os.PathLike, image: np.ndarray) -> None:
     encode(path, Picture(pixels, gray=gray))
 
 
-def encode(path: str | os.PathLike, picture: Picture) -> list[str]:
+def encode(path: str | os.PathLike, picture: Picture) -> None:
     """Encodes `picture` by `path`'s extension; aside first, then renamed.
 
-    Returns:
-      What the format has no room for, each in a few words; it is logged too.
+    What the format has no room for is logged and added to the picture's `notes`.
 
     Raises:
       UserError: an extension that cannot be written, or a folder that cannot.
+      atomic.InUseError: another process writes `path` now.
     """
     path = Path(path)
     file_format = formats.of_name(path)
@@ -243,11 +243,13 @@ def encode(path: str | os.PathLike, picture: Picture) -> list[str]:
     try:
         with atomic.aside(path) as part, open(part, "wb") as file:
             notes = _encode(file, file_format, picture)
+    except atomic.InUseError:
+        raise
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be written: {first_line(error)}") from None
     for note in notes:
         _LOG.warning("%s: %s", path, note)
-    return notes
+    picture.notes.extend(notes)
 
 
 def pad_to_multiple(image: np.ndarray, multiple: int = 4) -> np.ndarray:

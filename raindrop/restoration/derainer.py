@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import jax
 import numpy as np
 
 from raindrop.errors import UserError
@@ -26,6 +27,7 @@ TILE = 768
 OVERLAP = 256
 _LARGEST_BATCH = 16
 _SMALLEST_TILE = 64
+_OVERSHOOT = 0.25  # of floats beyond [0, 1]
 
 
 @dataclasses.dataclass
@@ -71,7 +73,7 @@ class Derainer:
       engine: what computes the network of these weights; JAX by default.
 
     Raises:
-      UserError: tiles that are too small.
+      UserError: tiles that are too small, or weights that are not finite.
     """
 
     def __init__(
@@ -88,6 +90,7 @@ class Derainer:
                 f"tiles of {tile} pixels are too small; give at least "
                 f"{_SMALLEST_TILE}, or 0 for none"
             )
+        _check_finite(loaded)
         self.source = loaded.source
         self.identity = f"{loaded.source} {loaded.sha256}"
         # Pictures are padded to a multiple of this, and tiles start at one.
@@ -130,7 +133,8 @@ class Derainer:
           where there is one; linear, so not clipped to that.
 
         Raises:
-          UserError: an array of another shape or type.
+          UserError: an array of another shape or type; floats that are not in [0, 1];
+            an output that is not finite.
         """
         image = np.asarray(image)
         kinds = (np.uint8, np.uint16)
@@ -192,8 +196,11 @@ class Derainer:
           Picture and maps (float32 [N, H, W, 1], or None) for each.
 
         Raises:
-          UserError: smoothing of maps that these weights do not have.
+          UserError: smoothing of maps that these weights do not have; floats that are
+            not in [0, 1]; an output that is not finite.
         """
+        for image in images:
+            _check_range(image)
         if smoothing is not None and not self.steps:
             raise UserError("these weights have no attention map to smooth")
         if self.is_tiled(self.padded_size(images[0].shape[:2])):
@@ -243,11 +250,22 @@ class Derainer:
         if smooth is None:
             bounds = None if exact else sizes
             pictures, maps = self._engine.run(x, bounds, attention)
+            self._check_output(pictures[:count])
             return pictures[:count], None if maps is None else maps[:, :count]
         maps = self._engine.attend(x)
         maps[-1, :count] = smooth(maps[-1, :count])
         pictures = self._engine.restore(x, maps[-1])
+        self._check_output(pictures[:count])
         return pictures[:count], maps[:, :count]
+
+    def _check_output(self, pictures: np.ndarray) -> None:
+        # What is not finite stays so in a sum, which needs no second array.
+        if not np.isfinite(pictures.sum(dtype=np.float64)):
+            raise UserError(
+                f"the network's output is not finite (NaN or Inf): {self.source} "
+                "does not fit this picture, or its training diverged; take an earlier "
+                "checkpoint"
+            )
 
     def _tiled(
         self,
@@ -306,6 +324,31 @@ class Derainer:
         if smoothing is not None:
             smoothing.previous = maps[-1].copy()
         return result, maps[:, :height, :width] if attention else None
+
+
+def _check_finite(loaded: LoadedGenerator) -> None:
+    """Raises UserError where weights are NaN or infinite."""
+    for path, leaf in jax.tree_util.tree_leaves_with_path(loaded.params):
+        if not np.isfinite(np.asarray(leaf, np.float32)).all():
+            name = jax.tree_util.keystr(path, simple=True, separator="/")
+            raise UserError(
+                f"{loaded.source} has weights that are not finite (NaN or Inf), such "
+                f"as {name}: its training diverged, or the file is damaged; take an "
+                "earlier checkpoint"
+            )
+
+
+def _check_range(image: np.ndarray) -> None:
+    """Raises UserError for floats that cannot be meant as values in [0, 1]."""
+    if image.dtype in (np.uint8, np.uint16) or image.size == 0:
+        return
+    low, high = float(image.min()), float(image.max())
+    # Enlarged and sharpened pictures overshoot a little; NaN is not within either.
+    if not (low >= -_OVERSHOOT and high <= 1 + _OVERSHOOT):
+        raise UserError(
+            f"pictures of floats have values in [0, 1], not from {low:g} to {high:g}; "
+            "divide those of 0..255 by 255, or give uint8"
+        )
 
 
 def load(

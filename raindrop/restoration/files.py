@@ -8,11 +8,12 @@ network is compiled for a handful of shapes.
 import collections
 import contextlib
 import dataclasses
+import datetime
 import functools
 import logging
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -21,11 +22,13 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
+import raindrop
 from raindrop.errors import UserError, first_line
-from raindrop.media import pictures, video
-from raindrop.restoration import prefetch, tiles, videos
+from raindrop.media import atomic, pictures, video
+from raindrop.restoration import jobs, prefetch, tiles, videos
 from raindrop.restoration.derainer import Derainer
-from raindrop.restoration.jobs import Job, Options, Summary, find, is_video
+from raindrop.restoration.jobs import Job, Options, is_video
+from raindrop.restoration.summary import Summary
 
 _LOG = logging.getLogger(__name__)
 
@@ -55,25 +58,49 @@ def derain_files(
       UserError: nothing there, or `source` is a single file that cannot be done.
     """
     options = options or Options()
-    jobs, single = find(Path(source), Path(target))
-    summary = Summary()
+    found = jobs.find(Path(source), Path(target))
+    # Of all processes' files, so that each knows which names are taken.
+    kept, clashes = jobs.without_clashes(found.jobs, options, derainer.steps)
+    mine = found.part(options.num_processes, options.process_id)
+    summary = Summary(not_taken=list(mine.not_taken.values()))
+    summary.failed += [
+        (job.source, clashes[name])
+        for name, job in mine.jobs.items()
+        if name in clashes
+    ]
     start = time.perf_counter()
-    todo = []
-    for job in jobs:
-        files = job.targets(options, derainer.steps)
-        if not options.overwrite and all(path.exists() for path in files.values()):
-            summary.skipped += 1
-        else:
-            todo.append(job)
     work = _Work(derainer, options, summary)
+    todo = work.left_to_do(job for name, job in mine.jobs.items() if name in kept)
     with tqdm(
         unit="pixel", unit_scale=True, smoothing=0.05, dynamic_ncols=True, disable=None
     ) as work.progress:
         work.run(todo)
     summary.seconds = time.perf_counter() - start
-    if single and summary.failed:
+    _write_summary(summary, derainer, Path(source), Path(target), options)
+    if found.single and summary.failed:
         raise UserError(summary.failed[0][1])
     return summary
+
+
+def _write_summary(
+    summary: Summary, derainer: Derainer, source: Path, target: Path, options: Options
+) -> None:
+    path = options.summary
+    if path is None and options.num_processes > 1:
+        count = options.num_processes
+        path = target / f"summary-{options.process_id:04d}-of-{count:04d}.json"
+    if path is None:
+        return
+    summary.write(
+        Path(path),
+        input=str(source),
+        output=str(target),
+        weights=derainer.identity,
+        raindrop=raindrop.__version__,
+        date=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        num_processes=options.num_processes,
+        process_id=options.process_id,
+    )
 
 
 class _Work:
@@ -83,6 +110,17 @@ class _Work:
 
     def __init__(self, derainer: Derainer, options: Options, summary: Summary) -> None:
         self._derainer, self._options, self._summary = derainer, options, summary
+
+    def left_to_do(self, some: Iterable[Job]) -> list[Job]:
+        """The jobs that lack a file, or are to be made again; counts the others."""
+        some = list(some)
+        left = [job for job in some if not self._is_there(job)]
+        self._summary.skipped += len(some) - len(left)
+        return left
+
+    def _is_there(self, job: Job) -> bool:
+        files = job.targets(self._options, self._derainer.steps).values()
+        return not self._options.overwrite and all(path.exists() for path in files)
 
     def run(self, jobs: Sequence[Job]) -> None:
         sizes: dict[Job, tiles.Size] = {}
@@ -116,6 +154,10 @@ class _Work:
         """What goes wrong inside is noted for these jobs, and the others go on."""
         try:
             yield
+        except atomic.InUseError:
+            what = "left to another process that is writing its result now"
+            self._summary.skipped += len(jobs)
+            self._summary.notes += [(job.source, what) for job in jobs]
         except UserError as error:
             self._summary.failed += [(job.source, str(error)) for job in jobs]
         except (OSError, av.FFmpegError) as error:
@@ -143,8 +185,7 @@ class _Work:
             ahead = prefetch.submit_ahead(
                 batches,
                 lambda batch: [
-                    (job, decoders.submit(pictures.decode, job.source))
-                    for job in batch[2]
+                    (job, decoders.submit(self._decode, job)) for job in batch[2]
                 ],
             )
             writing: collections.deque[tuple[Job, Future]] = collections.deque()
@@ -152,7 +193,10 @@ class _Work:
                 decoded = []
                 for job, future in decoding:
                     with self._noting(job):
-                        decoded.append((job, future.result()))
+                        if (picture := future.result()) is None:
+                            self._summary.skipped += 1
+                        else:
+                            decoded.append((job, picture))
                 if not decoded:
                     continue
                 with self._noting(*(job for job, _ in decoded)):
@@ -200,9 +244,13 @@ class _Work:
                 batches.append((shape, count, group[start : start + count]))
         return batches
 
+    def _decode(self, job: Job) -> pictures.Picture | None:
+        """None where another process has made the result since this one began."""
+        return None if self._is_there(job) else pictures.decode(job.source)
+
     def _finish(self, job: Job, future: Future) -> None:
         with self._noting(job):
-            future.result()
+            self._summary.notes += [(job.source, note) for note in future.result()]
             self._summary.done += 1
 
     def _write(
@@ -211,8 +259,12 @@ class _Work:
         picture: pictures.Picture,
         pixels: np.ndarray,
         maps: np.ndarray | None,
-    ) -> None:
-        """Writes all files of a picture, the result last: it stands for them all."""
+    ) -> list[str]:
+        """Writes all files of a picture, the result last: it stands for them all.
+
+        Returns:
+          What was lost or changed on the way.
+        """
         extras = {}
         if maps is not None and len(maps):
             for step, one in enumerate(maps, start=1):
@@ -223,4 +275,6 @@ class _Work:
         files = job.targets(self._options, self._derainer.steps)
         for name, extra in extras.items():
             pictures.write_image(files[name], extra)
-        pictures.encode(job.target, dataclasses.replace(picture, pixels=pixels))
+        result = dataclasses.replace(picture, pixels=pixels)
+        pictures.encode(job.target, result)
+        return result.notes
