@@ -23,7 +23,7 @@ def read(path: str | os.PathLike) -> np.ndarray:
                 use_camera_wb=True, no_auto_bright=True, output_bps=16
             )
     except rawpy.LibRawError as error:
-        raise ValueError(f"LibRaw: {error}") from None
+        raise ValueError(f"LibRaw says {error.args[0]!r}") from None
 
 
 def size(path: str | os.PathLike) -> tuple[int, int]:
@@ -41,4 +41,4 @@ def size(path: str | os.PathLike) -> tuple[int, int]:
             shape = (sizes.iheight, sizes.iwidth)
             return shape[::-1] if turned else shape
     except rawpy.LibRawError as error:
-        raise ValueError(f"LibRaw: {error}") from None
+        raise ValueError(f"LibRaw says {error.args[0]!r}") from None

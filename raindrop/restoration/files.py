@@ -8,7 +8,6 @@ network is compiled for a handful of shapes.
 import collections
 import contextlib
 import dataclasses
-import datetime
 import functools
 import logging
 import os
@@ -22,7 +21,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-import raindrop
+from raindrop import provenance
 from raindrop.errors import UserError, first_line
 from raindrop.media import atomic, pictures, video
 from raindrop.restoration import jobs, prefetch, tiles, videos
@@ -96,8 +95,8 @@ def _write_summary(
         input=str(source),
         output=str(target),
         weights=derainer.identity,
-        raindrop=raindrop.__version__,
-        date=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        versions=provenance.versions(),
+        date=provenance.now(),
         num_processes=options.num_processes,
         process_id=options.process_id,
     )
