@@ -12,8 +12,6 @@ def get_config() -> ConfigDict:
     config.data.blurred = 0.25
     config.data.hazy = 0.05
     config.data.rendering.dry = 0.1
-    config.data.rendering.defocus = (0.5, 24.0)
-    config.data.rendering.veil = (0.02, 1.7)
     generator = config.model.generator
     generator.attention_patch_size = 4
     generator.patch_size = 2
@@ -34,11 +32,12 @@ def get_config() -> ConfigDict:
     config.loss.ssim = 0.5
     config.loss.multiscale = (0.1, 0.1, 1.0)
     config.loss.least_mse = 2e-4
-    config.optimizer.learning_rate = 1.5e-3
-    config.optimizer.warmup_steps = 100
-    config.training.batch_size = 4
+    config.optimizer.learning_rate = 1e-3
+    config.optimizer.warmup_steps = 200
+    config.training.ema_decay = 0.998
+    config.training.batch_size = 2
     config.training.log_every = 50
-    config.training.checkpoint_every = 250
+    config.training.checkpoint_every = 200
     config.training.evaluate_every = 5000
-    config.training.num_steps = 30_000
+    config.training.num_steps = 8_000
     return config

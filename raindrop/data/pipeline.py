@@ -188,12 +188,14 @@ def make_finisher(config: Any) -> Callable[..., dict[str, jax.Array]]:
             mask = masks.mask(rainy, clean, **config.data.mask)
         if "rendered" in names:
             key = jax.random.fold_in(jax.random.key(seed), index)
-            with_drops = render.render(key, clean, settings)
+            with_drops = render.example(key, clean, settings)
             if len(names) == 1:
-                rainy, mask = with_drops
+                rainy, clean, mask = with_drops
             else:
-                rainy = jnp.where(rendered, with_drops[0], rainy)
-                mask = jnp.where(rendered, with_drops[1], mask)
+                real = render.Example(rainy, clean, mask)
+                rainy, clean, mask = jax.tree.map(
+                    partial(jnp.where, rendered), with_drops, real
+                )
         return {"rainy": rainy, "clean": clean, "mask": mask}
 
     return jax.pmap(jax.vmap(finish_one))

@@ -15,12 +15,12 @@ from tqdm import tqdm
 from raindrop.errors import UserError
 from raindrop.media import atomic
 from raindrop.media.pictures import find_images, read_image, side_by_side, write_image
-from raindrop.rendering.render import render
+from raindrop.rendering.render import example
 from raindrop.rendering.settings import Settings
 
 _LOG = logging.getLogger(__name__)
 # Compiled once per size: photographs of one camera share theirs.
-_draw = jax.jit(render, static_argnums=2)
+_draw = jax.jit(example, static_argnums=2)
 _SHEET_ROWS = 8
 _SHEET_CELL = (240, 160)  # width, height
 
@@ -120,10 +120,10 @@ class _Writer:
     def add(self, n: int, path: Path, photograph: np.ndarray) -> None:
         """Writes pair `n`, of a photograph, uint8 RGB [H, W, 3]."""
         framed = dataclasses.replace(self._settings, frame=max(photograph.shape[:2]))
-        clean = jnp.asarray(photograph, jnp.float32) / 255
-        rainy, mask = _draw(jax.random.fold_in(self._key, n), clean, framed)
-        mask = np.repeat(np.asarray(mask), 3, axis=-1)
-        trio = [np.asarray(rainy), photograph, mask]
+        scene = jnp.asarray(photograph, jnp.float32) / 255
+        drawn = _draw(jax.random.fold_in(self._key, n), scene, framed)
+        rainy, clean, mask = (np.asarray(x) for x in drawn)
+        trio = [rainy, clean, np.repeat(mask, 3, axis=-1)]
         for folder, image in zip(_FOLDERS, trio, strict=True):
             write_image(self._output / folder / f"{n}_{_FOLDERS[folder]}.png", image)
         if len(self._sheet) < _SHEET_ROWS:

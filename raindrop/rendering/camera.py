@@ -69,11 +69,17 @@ def _out_of_focus(
     radius = drawn["defocus"] * drawn["closeness"] * scale
     layer = jnp.concatenate([coverage, coverage * light], -1)
     # The convolution is circular: drops at one edge must not glow at the other.
-    largest = settings.defocus[1] * settings.closeness[1] * (1 + settings.softness)
+    largest = settings.defocus[1] * settings.closeness[1] * (1 + settings.softness[1])
     margin = min(math.ceil(largest * scale), *shape)
     layer = jnp.pad(layer, ((margin, margin), (margin, margin), (0, 0)), "symmetric")
-    disc = disc_transfer(layer.shape[:2], radius, radius * settings.softness)
-    spectrum = jnp.fft.rfft2(layer, axes=(0, 1)) * disc[..., None]
+    aperture = aperture_transfer(
+        layer.shape[:2],
+        radius,
+        drawn["blades"],
+        drawn["turn"],
+        radius * drawn["softness"],
+    )
+    spectrum = jnp.fft.rfft2(layer, axes=(0, 1)) * aperture[..., None]
     blurred = jnp.fft.irfft2(spectrum, s=layer.shape[:2], axes=(0, 1))
     blurred = blurred[margin : margin + shape[0], margin : margin + shape[1]]
     alpha = jnp.clip(blurred[..., :1], 0, 1)
@@ -98,69 +104,29 @@ def gaussian_blur(x: jax.Array, sigma: jax.Array) -> jax.Array:
     return jnp.einsum("ih,jw,hwc->ijc", rows, columns, x, optimize=True)
 
 
-def disc_transfer(
-    shape: tuple[int, int], radius: jax.Array, sigma: jax.Array
+def aperture_transfer(
+    shape: tuple[int, int],
+    radius: jax.Array,
+    blades: jax.Array,
+    turn: jax.Array,
+    sigma: jax.Array,
 ) -> jax.Array:
-    """Transfer function [H, W // 2 + 1] of a disc of `radius` and a Gaussian."""
-    fy = jnp.fft.fftfreq(shape[0])[:, None]
-    fx = jnp.fft.rfftfreq(shape[1])[None, :]
-    frequency = jnp.sqrt(fy**2 + fx**2)
-    angular = 2 * jnp.pi * frequency
-    argument = jnp.maximum(angular * radius, 1e-3)
-    disc = 2 * bessel_j1(argument) / argument
-    return disc * jnp.exp(-((angular * sigma) ** 2) / 2)
+    """Transfer function [H, W // 2 + 1] of an aperture's image and a Gaussian.
 
-
-def bessel_j1(x: jax.Array) -> jax.Array:
-    """Bessel function of order one for x > 0 (Abramowitz & Stegun 9.4.4, 9.4.6).
-
-    To 1e-6 for any x. `jax.scipy.special.bessel_jn` would not do: in float32 its
-    recurrence is off by 0.15 below x = 20 with its default length and not finite with
-    one that reaches further.
+    Args:
+      shape: H and W.
+      radius: of the circle through the aperture's corners, in pixels.
+      blades: how many corners it has.
+      turn: angle of the first one, in radians.
+      sigma: standard deviation of the Gaussian, in pixels.
     """
-    t = (jnp.minimum(x, 3) / 3) ** 2
-    small = jnp.polyval(
-        jnp.array(
-            [
-                0.00001109,
-                -0.00031761,
-                0.00443319,
-                -0.03954289,
-                0.21093573,
-                -0.56249985,
-                0.5,
-            ]
-        ),
-        t,
-    )
-    u = 3 / jnp.maximum(x, 3)
-    amplitude = jnp.polyval(
-        jnp.array(
-            [
-                -0.00020033,
-                0.00113653,
-                -0.00249511,
-                0.00017105,
-                0.01659667,
-                0.00000156,
-                0.79788456,
-            ]
-        ),
-        u,
-    )
-    phase = x + jnp.polyval(
-        jnp.array(
-            [
-                -0.00029166,
-                0.00079824,
-                0.00074348,
-                -0.00637879,
-                0.00005650,
-                0.12499612,
-                -2.35619449,
-            ]
-        ),
-        u,
-    )
-    large = amplitude * jnp.cos(phase) / jnp.sqrt(jnp.maximum(x, 3))
-    return jnp.where(x <= 3, small * x, large)
+    y = (jnp.fft.fftfreq(shape[0]) * shape[0])[:, None]
+    x = (jnp.fft.fftfreq(shape[1]) * shape[1])[None, :]
+    sector = 2 * jnp.pi / blades
+    from_middle = jnp.mod(jnp.arctan2(y, x) - turn, sector) - sector / 2
+    beyond = jnp.hypot(y, x) * jnp.cos(from_middle) - radius * jnp.cos(sector / 2)
+    kernel = jnp.clip(0.5 - beyond, 0, 1)
+    transfer = jnp.fft.rfft2(kernel / jnp.sum(kernel))
+    fy, fx = jnp.fft.fftfreq(shape[0])[:, None], jnp.fft.rfftfreq(shape[1])[None, :]
+    angular = 2 * jnp.pi * sigma
+    return transfer * jnp.exp(-(angular**2) * (fy**2 + fx**2) / 2)

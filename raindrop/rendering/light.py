@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from raindrop.rendering.settings import Drawn, Settings
+from raindrop.rendering.water import Water
 
 
 def sky_light(linear: jax.Array, drawn: Drawn, settings: Settings) -> jax.Array:
@@ -14,7 +15,7 @@ def sky_light(linear: jax.Array, drawn: Drawn, settings: Settings) -> jax.Array:
 
 def drop_light(
     linear: jax.Array,
-    slope: jax.Array,
+    water: Water,
     sky: jax.Array,
     drawn: Drawn,
     settings: Settings,
@@ -23,7 +24,7 @@ def drop_light(
 
     Args:
       linear: [H, W, 3], the photograph in linear light.
-      slope: [H, W, 2], see `water.Water`.
+      water: the drops.
       sky: [3], of `sky_light`.
       drawn: the pane's values.
       settings: of the scene that drops look at.
@@ -32,24 +33,28 @@ def drop_light(
       Linear light [H, W, 3].
     """
     directions, transmittance = refract(
-        slope,
+        water.slope,
         jnp.radians(drawn["view"] / 2),
         jnp.radians(drawn["tilt"]),
         jnp.radians(drawn["pan"]),
         settings.index,
     )
     seen = _environment(
-        directions, _coarse(linear, settings), linear.shape[:2], sky, drawn
+        directions,
+        # Before it is made small: lamps are small, and lose none of their light.
+        _coarse(linear * (1 + drawn["expansion"] * linear**3), settings),
+        linear.shape[:2],
+        sky,
+        drawn,
     )
     interior = drawn["interior"] * jnp.mean(linear, (0, 1))
     grey = jnp.mean(seen, -1, keepdims=True)
     seen = seen + drawn["greyness"] * (grey - seen)
-    light = transmittance * seen + (1 - transmittance) * interior
-    from_light = jnp.sum(
-        (slope - drawn["highlight_tilt"] * jnp.array([0.0, 1.0])) ** 2, -1
-    )
+    light = transmittance * seen * water.gain + (1 - transmittance) * interior
+    shows_light = drawn["highlight_tilt"] * jnp.array([0.0, 1.0]) + water.towards_light
+    from_light = jnp.sum((water.slope - shows_light) ** 2, -1, keepdims=True)
     glint = jnp.exp(-from_light / (2 * drawn["highlight_size"] ** 2))
-    return light + drawn["highlight"] * glint[..., None]
+    return light + drawn["highlight"] * water.highlight * glint
 
 
 def _coarse(linear: jax.Array, settings: Settings) -> jax.Array:
@@ -71,7 +76,6 @@ def _environment(
     """
     height, width = shape
     rows, columns, _ = coarse.shape
-    coarse = coarse * (1 + drawn["expansion"] * coarse)
     half = jnp.sin(jnp.radians(drawn["view"]) / 2)
     # In halves of the photograph: -1 is its left or upper edge, 1 the other.
     across = directions[..., 0] / half * (max(height, width) / width)
@@ -85,6 +89,24 @@ def _environment(
     seen = jax.vmap(look, in_axes=-1, out_axes=-1)(coarse)
     above = jnp.clip(-down - 0.5, 0, 1)[..., None]
     return seen + above * (jnp.maximum(sky, seen) - seen)
+
+
+def darken(key: jax.Array, photograph: jax.Array, settings: Settings) -> jax.Array:
+    """A photograph, or with probability `settings.dark` the scene late in the day.
+
+    Linear light L becomes `darkness` * L^`contrast`: what is bright keeps more of it.
+
+    Args:
+      key: random key.
+      photograph: [H, W, 3] RGB in [0, 1].
+      settings: of the scene.
+    """
+    u = jax.random.uniform(key, (3,))
+    low, high = settings.darkness
+    gain = low * (high / low) ** u[0]
+    low, high = settings.contrast
+    dark = to_encoded(gain * to_linear(photograph) ** (low + (high - low) * u[1]))
+    return jnp.where(u[2] < settings.dark, dark, photograph)
 
 
 def refract(

@@ -3,9 +3,11 @@
 A water layer of metaballs lies on a tilted pane in front of the camera. Rays are
 refracted by Snell's law where they enter the layer and where they leave its curved
 surface, so a drop shows a wide, inverted, minified view of the scene; what Fresnel and
-total reflection keep back leaves dark rims. The camera focuses on the scene, so the
-layer is blurred by the disc of its aperture and blends with the scene by partial
-coverage. All light is added in linear space.
+total reflection keep back leaves dark rims. The camera focuses on the scene, or near
+the pane: the layer is blurred by the shape of its aperture and blends with the scene by
+partial coverage. All light is added in linear space, and clipped after the blur: the
+image of a lamp in a drop is many times brighter than white, and shows the shape of the
+aperture.
 
 After Roser & Geiger (ICCV workshops 2009), Halimeh & Roser (IV 2009) and Hao et al.
 (ICCV workshops 2019); metaballs as in Blinn (1982). Pure functions, static shapes.
@@ -14,13 +16,36 @@ Read on in the order of the light: `settings` (what may be drawn), `water` (the 
 shapes), `light` (what they show), `camera` (focus, veil, exposure, noise).
 """
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 
 from raindrop.rendering.camera import expose
-from raindrop.rendering.light import drop_light, sky_light, to_linear
+from raindrop.rendering.light import darken, drop_light, sky_light, to_linear
 from raindrop.rendering.settings import Settings, draw_pane
 from raindrop.rendering.water import water
+
+
+class Example(NamedTuple):
+    """A rendered pair. Pictures are RGB in [0, 1]."""
+
+    rainy: jax.Array  # [H, W, 3]
+    clean: jax.Array  # [H, W, 3], the scene: the photograph, or darker
+    mask: jax.Array  # [H, W, 1], in {0, 1}, of where the drops are
+
+
+def example(key: jax.Array, photograph: jax.Array, settings: Settings) -> Example:
+    """A pair for training or evaluation. To be vmapped over `key` and `photograph`.
+
+    Args:
+      key: random key; the same key gives the same pair.
+      photograph: [H, W, 3] RGB in [0, 1], or a crop of one.
+      settings: what may be drawn (static under jit).
+    """
+    clean = darken(jax.random.fold_in(key, 1), photograph, settings)
+    rainy, mask = render(key, clean, settings)
+    return Example(rainy, clean, mask)
 
 
 def render(
@@ -48,7 +73,7 @@ def render(
     )
     linear = to_linear(clean)
     sky = sky_light(linear, drawn, settings)
-    light = drop_light(linear, layer.slope, sky, drawn, settings)
+    light = drop_light(linear, layer, sky, drawn, settings)
     exposed = expose(noise_key, linear, layer.coverage, light, sky, drawn, settings)
     # Exactly the photograph, not a round trip through linear light, where nothing
     # changes it.

@@ -49,27 +49,41 @@ class Settings:
       index: refractive index of water.
       view: field of view of the photograph's long side in degrees.
       environment: rows and columns of the coarse scene that drops look at.
-      expansion: linear light of the scene seen in drops is L * (1 + expansion * L),
-        since a photograph clips the sky and the lamps that drops gather.
+      expansion: log-uniform; linear light of the scene seen in drops is
+        L * (1 + expansion * L^3), since a photograph clips the sky and the lamps that
+        drops gather.
+      gain: factor on the light of a drop, drawn per drop: no two look alike.
       greyness: share of its colour that light loses in the drops, which gather it from
         far more of the scene than the photograph shows.
-      sky: brightness of the sky beyond the photograph's upper edge, over that of the
-        brightest part of the scene.
+      sky: log-uniform; brightness of the sky beyond the photograph's upper edge, over
+        that of the brightest part of the scene.
       blueness: tint of the sky; its red is lower by this share.
       interior: light inside the camera's room, seen by total reflection, over the mean
         of the scene.
-      highlight: linear brightness of the light's reflection on a drop.
+      highlight: log-uniform; linear brightness of the light's image in a drop. Many
+        times white: out of focus it is a disc that is still white, with sharp edges.
+      highlight_spread: standard deviation of its logarithm over the drops of a pane.
       highlight_size: size of the highlight in units of the normal's slope.
       highlight_tilt: slope of the surface that shows the highlight, downwards.
-      defocus: log-uniform; radius of the disc of defocus, before `closeness`.
-      softness: standard deviation of the lens's own blur of the water layer over the
-        radius of the disc.
+      highlight_jitter: standard deviation of that slope over the drops of a pane.
+      sharp: probability that the pane is in focus.
+      sharp_defocus: log-uniform; as `defocus`, of panes that are in focus.
+      defocus: log-uniform; radius of the aperture's image on the pane, before
+        `closeness`.
+      polygon: probability that the aperture is a polygon of blades, not a disc.
+      blades: least and largest number of them.
+      softness: log-uniform; standard deviation of the lens's own blur of the water
+        layer over the radius of the aperture's image.
       veil: log-uniform; share of the scene's light that the film between the drops
         scatters, times local coverage.
       veil_reach: log-uniform; standard deviation of what counts as local.
       veil_spread: standard deviation of the cone of scattered light: near a light thing
         the film is light, near a dark one dark.
       veil_sky: share of the sky in that light.
+      dark: probability of a scene that is darker than its photograph; see
+        `light.darken`.
+      darkness: log-uniform; gain of such a scene.
+      contrast: exponent of its linear light.
       exposure: gain of the whole picture in stops, times mean coverage.
       noise: standard deviation of the sensor's noise, in encoded values.
       mask_rule: 'geometry' (coverage above `mask_coverage`) or 'difference' (largest
@@ -105,19 +119,29 @@ class Settings:
     view: Range
     environment: tuple[int, int]
     expansion: Range
+    gain: Range
     greyness: Range
     sky: Range
     blueness: Range
     interior: Range
     highlight: Range
+    highlight_spread: float
     highlight_size: Range
     highlight_tilt: Range
+    highlight_jitter: float
+    sharp: float
+    sharp_defocus: Range
     defocus: Range
-    softness: float
+    polygon: float
+    blades: tuple[int, int]
+    softness: Range
     veil: Range
     veil_reach: Range
     veil_spread: Range
     veil_sky: Range
+    dark: float
+    darkness: Range
+    contrast: Range
     exposure: Range
     noise: Range
     mask_rule: str
@@ -146,17 +170,30 @@ def draw_pane(key: jax.Array, settings: Settings) -> Drawn:
     """One value for every `Range` of the pane, its light and the camera, by name."""
     uniform = [
         *("unevenness", "irregularity", "trailing", "contact", "sag", "tilt", "pan"),
-        *("view", "expansion", "greyness", "sky", "blueness", "interior", "highlight"),
-        *("highlight_size", "highlight_tilt", "veil_sky", "exposure", "noise"),
+        *("view", "greyness", "blueness", "interior", "highlight_size"),
+        *("highlight_tilt", "veil_sky", "exposure", "noise"),
     ]
-    logarithmic = ["closeness", "defocus", "veil", "veil_reach", "veil_spread"]
+    logarithmic = [
+        *("closeness", "defocus", "sharp_defocus", "softness", "veil", "veil_reach"),
+        *("veil_spread", "expansion", "sky", "highlight"),
+    ]
     names = uniform + logarithmic
     ranges = jnp.array([getattr(settings, name) for name in names], jnp.float32)
     low, high = ranges[:, 0], ranges[:, 1]
-    u = jax.random.uniform(key, (len(names),))
+    u, (sharp, polygon, turn, count) = jnp.split(
+        jax.random.uniform(key, (len(names) + 4,)), [len(names)]
+    )
     values = low + (high - low) * u
     ratio = jnp.log(jnp.maximum(high, 1e-6) / jnp.maximum(low, 1e-6))
     values = jnp.where(
         jnp.arange(len(names)) < len(uniform), values, low * jnp.exp(ratio * u)
     )
-    return dict(zip(names, values, strict=True))
+    drawn = dict(zip(names, values, strict=True))
+    in_focus = drawn.pop("sharp_defocus")
+    drawn["defocus"] = jnp.where(sharp < settings.sharp, in_focus, drawn["defocus"])
+    least, most = settings.blades
+    blades = least + jnp.floor(count * (most - least + 1))
+    # A disc is a polygon of very many blades.
+    drawn["blades"] = jnp.where(polygon < settings.polygon, blades, 1e3)
+    drawn["turn"] = 2 * jnp.pi * turn
+    return drawn

@@ -8,12 +8,18 @@ import jax.numpy as jnp
 
 from raindrop.rendering.settings import Drawn, Settings
 
+# What is drawn for each drop beside its shape, in the order of the field's channels.
+_OF_A_DROP = ("flatness", "gain", "highlight", "light to the right", "light below")
+
 
 class Water(NamedTuple):
     """The layer of water, sharp."""
 
     coverage: jax.Array  # [H, W, 1], 1 where there is water; soft at its edges
     slope: jax.Array  # [H, W, 2], x and y of the outward unit normal of its surface
+    gain: jax.Array  # [H, W, 1], factor on the light of the drop that is there
+    highlight: jax.Array  # [H, W, 1], factor on its highlight
+    towards_light: jax.Array  # [H, W, 2], slope that shows it, less the pane's
 
 
 def water(
@@ -39,7 +45,7 @@ def water(
     scale = settings.frame / settings.reference
     u = jax.random.uniform(kinds_key, (2, len(settings.cell)))
     patches = _patches(patch_key, shape, drawn, settings)
-    field = jnp.zeros((*shape, 4))
+    field = jnp.zeros((*shape, 3 + len(_OF_A_DROP)))
     for kind, kind_key in enumerate(drop_keys):
         low, high = settings.density[kind]
         density = low + (high - low) * u[0, kind]
@@ -75,8 +81,10 @@ def _patches(
 
 def _surface(field: jax.Array, drawn: Drawn, settings: Settings) -> Water:
     """From the field of all drops to what it covers and how it is tilted."""
-    value, fall, flatness = field[..., :1], field[..., 1:3], field[..., 3:]
-    flatness = flatness / jnp.maximum(value, 1e-6)
+    value, fall = field[..., :1], field[..., 1:3]
+    # Where drops merge, each counts by its share of the field.
+    of_drop = jnp.split(field[..., 3:] / jnp.maximum(value, 1e-6), len(_OF_A_DROP), -1)
+    flatness, gain, highlight, right, down = of_drop
     rim = (1 - settings.support**-2) ** 2
     steepness = jnp.sqrt(jnp.sum(fall**2, -1, keepdims=True) + 1e-12)
     coverage = jnp.clip((value - rim) / (4 * steepness) + 0.5, 0, 1)
@@ -90,7 +98,13 @@ def _surface(field: jax.Array, drawn: Drawn, settings: Settings) -> Water:
     contact = jnp.sin(jnp.radians(drawn["contact"])) * (1 - flatness)
     slope = away * contact * fall / steepness
     lean = drawn["sag"] * (1 - away**2)
-    return Water(coverage, slope - lean * jnp.array([0.0, 1.0]))
+    return Water(
+        coverage,
+        slope - lean * jnp.array([0.0, 1.0]),
+        gain,
+        jnp.exp(settings.highlight_spread * highlight),
+        settings.highlight_jitter * jnp.concatenate([right, down], -1),
+    )
 
 
 def _metaballs(
@@ -117,12 +131,13 @@ def _metaballs(
       settings: what is drawn per drop.
 
     Returns:
-      [H, W, 4]: sum of w^2 with w = max(0, 1 - (distance / reach)^2), minus a quarter
-      of its gradient by x and y, and the sum of w^2 times the drops' flatness.
+      [H, W, 3 + A]: sum of w^2 with w = max(0, 1 - (distance / reach)^2), minus a
+      quarter of its gradient by x and y, and the sums of w^2 times each value of
+      `_OF_A_DROP`.
     """
     rows, columns = math.ceil(shape[0] / cell), math.ceil(shape[1] / cell)
-    table_key, warp_key = jax.random.split(key)
-    table = jax.random.uniform(table_key, (8, rows + 2, columns + 2))
+    table_key, normal_key, warp_key = jax.random.split(key, 3)
+    table = jax.random.uniform(table_key, (9, rows + 2, columns + 2))
     at_rows = jnp.clip(jnp.arange(-1, rows + 1) * cell + cell // 2, 0, shape[0] - 1)
     at_columns = jnp.clip(
         jnp.arange(-1, columns + 1) * cell + cell // 2, 0, shape[1] - 1
@@ -142,6 +157,11 @@ def _metaballs(
     offset_y, offset_x = table[5] * cell, table[6] * cell
     low, high = settings.flatness
     flatness = low + (high - low) * table[7]
+    low, high = settings.gain
+    gain = low + (high - low) * table[8]
+    # At most three standard deviations: a highlight is an exponential of this.
+    normal = jax.random.normal(normal_key, (3, rows + 2, columns + 2)).clip(-3, 3)
+    of_drop = jnp.concatenate([jnp.stack([flatness, gain]), normal])
 
     warp = _smooth_noise(warp_key, (rows * cell, columns * cell, 2), max(cell // 3, 2))
     warp = (warp * drawn["irregularity"] * cell).reshape(rows, cell, columns, cell, 2)
@@ -149,13 +169,16 @@ def _metaballs(
     y = within[None, :, None, None] + warp[..., 0]
     x = within[None, None, None, :] + warp[..., 1]
 
-    drops = jnp.stack([offset_y, offset_x, trail, taper, stretch, inverse, flatness])
+    drops = jnp.concatenate(
+        [jnp.stack([offset_y, offset_x, trail, taper, stretch, inverse]), of_drop]
+    )
 
     def add(near: int, sums: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
         """Adds the drops of one of the nine cells around each pixel's."""
         i, j = near // 3, near % 3
         one = jax.lax.dynamic_slice(drops, (0, i, j), (drops.shape[0], rows, columns))
-        at_y, at_x, length, taper, stretch, inverse, flat = one[:, :, None, :, None]
+        one = one[:, :, None, :, None]
+        (at_y, at_x, length, taper, stretch, inverse), of_one = one[:6], one[6:]
         down = (y - (i - 1) * cell - at_y) / stretch
         right = x - (j - 1) * cell - at_x
         along = jnp.clip(down, -length, 0)
@@ -163,18 +186,20 @@ def _metaballs(
         narrowed = 1 + taper * along / length
         inverse = inverse / narrowed**2
         w = jnp.maximum(1 - (down**2 + right**2) * inverse, 0)
-        value, fall_x, fall_y, flatness = sums
+        value, fall_x, fall_y, of_drops = sums
         return (
             value + w**2,
             fall_x + w * right * inverse,
             fall_y + w * down * inverse,
-            flatness + w**2 * flat,
+            of_drops + w**2 * of_one,
         )
 
     zeros = jnp.zeros((rows, cell, columns, cell))
     # A loop rather than nine copies: it compiles in a fraction of the time.
-    sums = jax.lax.fori_loop(0, 9, add, (zeros,) * 4)
-    field = jnp.stack(sums, -1).reshape(rows * cell, columns * cell, len(sums))
+    start = (zeros, zeros, zeros, jnp.zeros((len(_OF_A_DROP), *zeros.shape)))
+    *sums, of_drops = jax.lax.fori_loop(0, 9, add, start)
+    field = jnp.concatenate([jnp.stack(sums), of_drops])
+    field = jnp.moveaxis(field, 0, -1).reshape(rows * cell, columns * cell, -1)
     return field[: shape[0], : shape[1]]
 
 

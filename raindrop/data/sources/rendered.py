@@ -51,15 +51,15 @@ class Rendered(Source):
         from raindrop.rendering import render
 
         settings = render.Settings(**self.config.data.rendering)
-        draw = jax.jit(functools.partial(render.render, settings=settings))
+        draw = jax.jit(functools.partial(render.example, settings=settings))
         paths = self._split()[1]
         seed = jax.random.key(self.config.eval.seed)
 
         def read(position: int) -> Pair:
-            clean = pictures.read_image(paths[position])
+            photograph = pictures.read_image(paths[position])
             key = jax.random.fold_in(seed, position)
-            rainy, _ = draw(key, clean.astype(np.float32) / 255)
-            rainy = pictures.to_uint8(np.asarray(rainy))
+            drawn = draw(key, photograph.astype(np.float32) / 255)
+            rainy, clean = (pictures.to_uint8(np.asarray(x)) for x in drawn[:2])
             return Pair(paths[position].stem, rainy, clean)
 
         return PairSet([path.stem for path in paths], read)
