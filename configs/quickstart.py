@@ -35,12 +35,14 @@ def get_config() -> ConfigDict:
     rendering.radius = ((2.0, 7.0), (7.0, 21.0), (16.0, 38.0))
     rendering.contact = (30.0, 80.0)
     rendering.unevenness = (0.0, 0.4)
-    rendering.expansion = (0.0, 3.0)
+    rendering.expansion = (0.05, 3.0)
     rendering.interior = (0.0, 0.4)
-    rendering.highlight = (0.0, 2.0)
+    rendering.highlight = (0.05, 2.0)
     rendering.presence = (0.0, 1.0, 0.5)
     rendering.density = ((0.0, 0.0), (0.1, 0.3), (0.1, 0.3))
     rendering.least_defocus = (0.0, 0.0, 0.0)
+    rendering.sharp = 0.0
+    rendering.dark = 0.0
     rendering.defocus = (1.0, 4.0)
     rendering.greyness = (0.0, 0.0)
     rendering.veil = (0.0, 0.0)

@@ -7,15 +7,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy import ndimage, special
+from scipy import ndimage
 
 from configs.rendering import get_config
 from raindrop.data.rendered_pairs import render_folder
 from raindrop.errors import UserError
 from raindrop.media.pictures import read_image, write_image
-from raindrop.rendering.camera import bessel_j1
+from raindrop.rendering.camera import aperture_transfer
 from raindrop.rendering.light import refract, to_encoded, to_linear
-from raindrop.rendering.render import render
+from raindrop.rendering.render import example, render
 from raindrop.rendering.settings import Settings
 
 # Beads and blobs on every pane. Two kinds, as each adds to the time of compilation.
@@ -27,6 +27,7 @@ WET = dataclasses.replace(
     presence=(1.0, 1.0),
     density=((0.1, 0.5), (0.1, 0.5)),
     least_defocus=(0.0, 0.0),
+    sharp=0.0,
 )
 CALM = {"veil": (0.0, 0.0), "exposure": (0.0, 0.0), "noise": (0.0, 0.0)}
 
@@ -121,11 +122,49 @@ def test_rays_obey_snell_and_reflect_totally():
     np.testing.assert_array_equal(transmittance[0, 4:], 0)  # beyond 48.6 degrees
 
 
-def test_transforms_of_light_and_of_the_disc():
+def test_light_there_and_back():
     values = jnp.linspace(0, 1, 256)
     np.testing.assert_allclose(to_encoded(to_linear(values)), values, atol=1e-6)
-    x = np.linspace(0.01, 60, 1000).astype(np.float32)
-    np.testing.assert_allclose(bessel_j1(x), special.j1(x), atol=2e-6)
+
+
+@pytest.mark.parametrize(
+    ("blades", "area"),
+    [(1e3, np.pi), (6, 1.5 * 3**0.5), (5, 2.5 * np.sin(0.4 * np.pi))],
+)
+def test_a_point_of_light_shows_the_aperture(blades, area):
+    """Evenly lit, of the area of its polygon, and nothing beyond its corners."""
+    radius = 12.0
+    transfer = aperture_transfer((64, 48), radius, jnp.float32(blades), 0.3, 0.0)
+    image = np.fft.fftshift(np.fft.irfft2(transfer, s=(64, 48)))
+    y, x = np.mgrid[-32:32, -24:24]
+    assert image.sum() == pytest.approx(1, abs=1e-4)
+    inside = np.hypot(y, x) < radius * np.cos(np.pi / 5) - 1
+    level = 1 / (area * radius**2)
+    np.testing.assert_allclose(image[inside], level, rtol=0.03)
+    np.testing.assert_allclose(image[np.hypot(y, x) > radius + 1], 0, atol=1e-6)
+
+
+def test_lamps_in_drops_stay_white_out_of_focus():
+    """Light is clipped after the blur: a bright lamp fills the aperture's image."""
+    dark = np.full((96, 96, 3), 0.05, np.float32)
+    settings = dataclasses.replace(
+        WET, **CALM, defocus=(6.0, 6.0), sky=(1.0, 1.0), highlight_jitter=0.0
+    )
+    whites = []
+    for strength in (0.01, 100.0):
+        lit = dataclasses.replace(settings, highlight=(strength, strength))
+        rainy, _ = draw(jax.random.key(2), dark, lit)
+        whites.append(np.mean(np.asarray(rainy) > 0.98))
+    assert whites[0] == 0 and whites[1] > 0.02
+
+
+def test_dark_scenes_are_the_ground_truth_too():
+    """The clean picture is as dark as what lies behind the drops."""
+    night = dataclasses.replace(WET, dry=1.0, dark=1.0, darkness=(0.1, 0.1))
+    rainy, clean, mask = example(jax.random.key(0), jnp.asarray(photograph()), night)
+    np.testing.assert_array_equal(rainy, clean)
+    assert not mask.any()
+    assert clean.max() < 0.5 * photograph().max()
 
 
 def test_drops_are_round_and_upside_down():
@@ -149,7 +188,12 @@ def test_drops_are_round_and_upside_down():
         sag=(0.0, 0.0),
         tilt=(0.0, 0.0),
         pan=(0.0, 0.0),
-        highlight=(0.0, 0.0),
+        gain=(1.0, 1.0),
+        expansion=(0.01, 0.01),
+        interior=(0.5, 0.5),
+        sky=(1.2, 1.2),
+        highlight=(1e-3, 1e-3),
+        highlight_spread=0.0,
         defocus=(0.3, 0.3),
         mask_coverage=0.5,
     )
@@ -182,8 +226,10 @@ def test_drops_that_outgrow_their_cells_are_refused():
 def test_render_folder_writes_a_reproducible_data_set(tmp_path):
     for name, shape in {"b": (48, 64), "a": (64, 48)}.items():
         write_image(tmp_path / "in" / f"{name}.png", photograph(*shape))
+    config = get_config()
+    config.dark = 0.0
     made = [
-        render_folder(tmp_path / "in", tmp_path / out, get_config(), seed=7, copies=2)
+        render_folder(tmp_path / "in", tmp_path / out, config, seed=7, copies=2)
         for out in ("one", "two")
     ]
     assert all(one.sheet.exists() and one.pairs == 4 for one in made)
