@@ -12,10 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import NamedTuple
 
-import cv2
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
+from PIL import Image
 
 from raindrop.data.pairs import PairFiles
 from raindrop.errors import UserError
@@ -32,8 +30,8 @@ _MANY = 2000  # pictures whose comparison takes long enough to say so
 
 def thumbnail(image: np.ndarray) -> np.ndarray:
     """A small copy of uint8 RGB [H, W, 3]: uint8 luma [24, 32]."""
-    gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-    return cv2.resize(gray, SHAPE[::-1], interpolation=cv2.INTER_AREA)
+    gray = Image.fromarray(image).convert("L")
+    return np.asarray(gray.resize(SHAPE[::-1], Image.Resampling.BOX))
 
 
 def unit(thumbnails: np.ndarray) -> np.ndarray:
@@ -58,6 +56,10 @@ def group(thumbnails: np.ndarray, least: float) -> list[int]:
       least: the correlation from which on two show the same scene. What looks like
         two others makes one scene of all three.
     """
+    # Not at the top: photographs do without it.
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     vectors, count = unit(thumbnails), len(thumbnails)
     labels = np.arange(count)
     for start in range(0, count, _BLOCK):
