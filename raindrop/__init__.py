@@ -1,12 +1,12 @@
 """Raindrop removal: the attentive GAN of Qian et al. (CVPR 2018) in JAX/Flax."""
 
 import importlib
-import os
 from typing import TYPE_CHECKING, Any
 
 from raindrop.errors import UserError
 
 if TYPE_CHECKING:
+    from raindrop.export.engines import load
     from raindrop.restoration.derainer import Derainer
     from raindrop.training.config_files import load_config
     from raindrop.training.loop import train_and_evaluate
@@ -25,6 +25,7 @@ __all__ = [
 # the core installs.
 _WHERE = {
     "Derainer": "raindrop.restoration.derainer",
+    "load": "raindrop.export.engines",
     "load_config": "raindrop.training.config_files",
     "train_and_evaluate": "raindrop.training.loop",
 }
@@ -34,27 +35,3 @@ def __getattr__(name: str) -> Any:
     if name in _WHERE:
         return getattr(importlib.import_module(_WHERE[name]), name)
     raise AttributeError(f"module 'raindrop' has no attribute {name!r}")
-
-
-def load(
-    weights: str | os.PathLike[str] | None = None,
-    tile: int | None = None,
-    engine: str = "jax",
-    precision: str = "float32",
-) -> "Derainer":
-    """Weights as an object with `.derain(image, attention=False)`.
-
-    Args:
-      weights: a work directory, one of its checkpoints, or a weight file made
-        elsewhere; the ones that come with raindrop by default.
-      tile: see `Derainer`.
-      engine: what computes: 'jax', 'onnxruntime' or 'openvino'.
-      precision: 'float32', or for OpenVINO 'bfloat16'.
-
-    Raises:
-      UserError: nothing there, damaged, or no generator; or the engine is not
-        installed.
-    """
-    from raindrop.export import engines
-
-    return engines.load(weights, tile, engine, precision)

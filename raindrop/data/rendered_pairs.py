@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 from PIL import Image, ImageOps
-from tqdm import tqdm
 
+from raindrop import progress
 from raindrop.errors import UserError
 from raindrop.media import atomic
 from raindrop.media.pictures import find_images, read_image, side_by_side, write_image
@@ -76,7 +76,8 @@ def render_folder(
     _claim(output)
     result = RenderedFolder(output / "sheet.png")
     writer = _Writer(output, Settings(**config), seed)
-    with tqdm(total=len(paths) * copies, unit="picture", desc="render") as progress:
+    total = len(paths) * copies
+    with progress.bar(total=total, unit="picture", desc="render") as done:
         try:
             for position, path in enumerate(paths):
                 try:
@@ -89,7 +90,7 @@ def render_folder(
                     continue
                 for copy in range(copies):
                     writer.add(position * copies + copy, path, photograph)
-                    progress.update()
+                    done.update()
         finally:
             writer.finish(result.sheet)
     result.pairs = writer.count

@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from raindrop import progress
 from raindrop.errors import UserError
 from raindrop.media.pictures import from_float, pad_to_multiple, to_float
 from raindrop.models import generator
@@ -208,7 +209,7 @@ class Derainer:
         shape = shape or self.padded_size(images[0].shape[:2])
         batch = batch or self.batch_size(shape, len(images))
         results = []
-        for start in range(0, len(images), batch):
+        for start in progress.steps(range(0, len(images), batch), "batch"):
             some = images[start : start + batch]
             pictures, maps = self._call(
                 [pad_to_multiple(i, self._multiple) for i in some],
@@ -299,7 +300,7 @@ class Derainer:
         wanted = self.steps if attention else int(smoothing is not None)
 
         def outputs() -> Iterator[np.ndarray]:
-            for start in range(0, len(corners), batch):
+            for start in progress.steps(range(0, len(corners), batch), "batch"):
                 windows = [
                     np.s_[row : row + shape[0], column : column + shape[1]]
                     for row, column in corners[start : start + batch]

@@ -21,7 +21,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from raindrop import provenance
+from raindrop import progress, provenance
 from raindrop.errors import UserError, first_line
 from raindrop.media import atomic, pictures, video
 from raindrop.restoration import jobs, prefetch, tiles, videos
@@ -70,9 +70,7 @@ def derain_files(
     start = time.perf_counter()
     work = _Work(derainer, options, summary)
     todo = work.left_to_do(job for name, job in mine.jobs.items() if name in kept)
-    with tqdm(
-        unit="pixel", unit_scale=True, smoothing=0.05, dynamic_ncols=True, disable=None
-    ) as work.progress:
+    with progress.bar(unit="pixel", unit_scale=True, smoothing=0.05) as work.progress:
         work.run(todo)
     summary.seconds = time.perf_counter() - start
     _write_summary(summary, derainer, Path(source), Path(target), options)

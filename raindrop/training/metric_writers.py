@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from tqdm import tqdm
 
+from raindrop import progress
 from raindrop.media import atomic
 
 _LOG = logging.getLogger(__name__)
@@ -120,13 +120,7 @@ class Progress:
     def __init__(self, first_step: int, num_steps: int, batch_size: int) -> None:
         self._num_steps = num_steps
         self._batch_size = batch_size
-        self._bar = tqdm(
-            total=num_steps,
-            initial=first_step,
-            unit="step",
-            dynamic_ncols=True,
-            disable=not sys.stderr.isatty(),
-        )
+        self._bar = progress.bar(total=num_steps, initial=first_step, unit="step")
         self._since = (time.monotonic(), first_step)
 
     def update(self, step: int) -> None:
