@@ -6,7 +6,6 @@ from typing import Any
 
 from PIL import Image, PngImagePlugin
 
-from raindrop.errors import first_line
 from raindrop.media import png, tiff
 
 # EXIF tags of the first directory that describe the photograph; the others there
@@ -45,7 +44,14 @@ _NAMES = {
 
 
 def of_pillow(image: Image.Image, data: bytes) -> dict[str, Any]:
-    """The metadata of an open picture as fields of a `Picture`; EXIF unfiltered."""
+    """The metadata of an open picture as fields of a `Picture`.
+
+    EXIF is all of it, or None where it is damaged.
+    """
+    try:
+        exif = image.getexif()
+    except Exception:  # whatever a reader of damaged data meets
+        exif = None
     text = {}
     if image.format == "PNG":
         text = {k: v for k, v in image.text.items() if k != _XMP_TEXT}
@@ -61,7 +67,7 @@ def of_pillow(image: Image.Image, data: bytes) -> dict[str, Any]:
         colour = {k: c for k, c in png.chunks(data) if k in png.COLOUR}
     return {
         "icc_profile": info.get("icc_profile"),
-        "exif": image.getexif(),
+        "exif": exif,
         "xmp": xmp.encode() if isinstance(xmp, str) else xmp,
         "iptc": iptc if isinstance(iptc, bytes) else None,
         "comment": comment.encode() if isinstance(comment, str) else comment,
@@ -84,8 +90,8 @@ def cleaned(fields: dict[str, Any], turned: bool) -> tuple[dict[str, Any], list[
     notes = []
     try:
         fields["exif"] = _exif(fields["exif"], turned)
-    except Exception as error:  # whatever a reader of damaged data meets
-        notes.append(f"its EXIF data are damaged and are not kept ({_short(error)})")
+    except Exception:
+        notes.append("its EXIF data are damaged and are not kept")
         fields["exif"] = Image.Exif()
     xmp = fields.get("xmp")
     if xmp and any(words in xmp for words in _OF_MORE_PICTURES):
@@ -99,10 +105,6 @@ def cleaned(fields: dict[str, Any], turned: bool) -> tuple[dict[str, Any], list[
     if not (dpi and all(0 < float(d) < 1e5 for d in dpi)):
         fields["dpi"] = None
     return fields, notes
-
-
-def _short(error: Exception) -> str:
-    return first_line(error)[:80]
 
 
 def _exif(source: Image.Exif, turned: bool) -> Image.Exif:

@@ -377,7 +377,8 @@ def _read_tiff(file: BinaryIO) -> _Read:
             fields["cmyk"] = tiff.is_cmyk(page)
         # They are read on access, from a file that is closed then.
         fields, damage = metadata.cleaned(fields, turned=orientation >= 5)
-        return array, orientation, fields, notes + more + damage
+        notes += more + damage + tiff.lost_from_big(page)
+        return array, orientation, fields, notes
 
 
 def _read_raw(path: str | os.PathLike) -> _Read:

@@ -233,12 +233,16 @@ def metadata(page: Any, file: BinaryIO) -> dict[str, Any]:
     The EXIF data are all tags of the page, and read from `file` as they are asked for.
     """
     exif = Image.Exif()
-    file.seek(0)
-    exif.load_from_fp(file)
     value = page.tags.valueof
+    if page.parent.is_bigtiff:  # which Pillow reads no EXIF data from
+        texts = {tag.code: tag.value for tag in page.tags if tag.dtype == 2}
+        exif.update({k: v for k, v in texts.items() if isinstance(v, str)})
+    else:
+        file.seek(0)
+        exif.load_from_fp(file)
     description = value(0x10E, "")
     if isinstance(description, str) and _LAYOUT.match(description):
-        del exif[0x10E]
+        exif.pop(0x10E, None)
     dpi = None
     inch = _INCH.get(int(value(0x128, 2)))
     across, down = value(0x11A), value(0x11B)
@@ -272,6 +276,13 @@ def _iptc_of(resources: bytes | None) -> bytes | None:
             return resources[place + 4 : place + 4 + length]
         place += 4 + (length + 1) // 2 * 2
     return None
+
+
+def lost_from_big(page: Any) -> list[str]:
+    """What `metadata` leaves behind."""
+    directories = any(tag in page.tags for tag in DIRECTORIES)
+    lost = page.parent.is_bigtiff and directories
+    return ["EXIF is lost: it is not read from BigTIFF"] if lost else []
 
 
 def write(file: BinaryIO, array: np.ndarray, metadata: dict[str, Any]) -> None:
