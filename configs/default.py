@@ -151,7 +151,7 @@ def get_config() -> ConfigDict:
 
     config.eval = ConfigDict()
     # What to evaluate on, a name as in data; '': pictures held out of data while
-    # training, and with --mode=evaluate all pairs of data.
+    # training, and when evaluating all pairs of data.
     config.eval.name = ""
     config.eval.dir = ""  # these three as in data, where they are to differ
     config.eval.rainy = ""
@@ -173,7 +173,7 @@ def get_config() -> ConfigDict:
     config.eval.report_images = 100  # at most, in the HTML report
     config.eval.report_width = 480  # of its pictures, in pixels
 
-    config.check = ConfigDict()  # what --mode=check complains about
+    config.check = ConfigDict()  # what `check` complains about
     config.check.shift = 1.0  # pixels between the two pictures of a pair
     config.check.brightness = 8 / 255  # median difference over a pair
     config.check.same_scene = 0.97  # correlation of two thumbnails, at most 1

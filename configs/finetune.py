@@ -4,7 +4,7 @@ Command:  python main.py --config=configs/finetune.py --workdir=runs/finetune \
               --config.training.weights=WEIGHTS --config.data.dir=FOLDER_OF_PAIRS
 Hardware: one GPU of 12 GB or more.
 Result:   depends on the pairs; the first evaluation against that of the last step
-          tells. Look at the pairs before, with --mode=check.
+          tells. Look at the pairs before, with `check`.
 
 WEIGHTS is what --weights takes: a run, the authors' gen.pkl... The network is that of
 the weights, whatever the model group says. A tenth of the learning rate and few steps:

@@ -4,7 +4,7 @@ Command:  python main.py --config=configs/paper.py --workdir=runs/paper \
               --config.data.dir=FOLDER_OF_THE_DATA_SET
 Hardware: one GPU of 24 GB or more.
           and then, on test_a:
-          python main.py --mode=evaluate --config=configs/paper.py \
+          python main.py evaluate --config=configs/paper.py \
               --workdir=runs/paper --config.data.dir=FOLDER_OF_THE_DATA_SET
 Needs:    the data set (train.zip, test_a.zip; without it the first line says where it
           is), and ImageNet weights for VGG-16 (Keras fetches them once).

@@ -1,4 +1,4 @@
-"""A look at pairs before they are trained on: `--mode=check`."""
+"""A look at pairs before they are trained on: `raindrop check`."""
 
 import collections
 from collections.abc import Iterator

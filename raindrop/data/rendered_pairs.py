@@ -1,4 +1,4 @@
-"""Photographs in, a data set of rendered pairs out: `--mode=render`."""
+"""Photographs in, a data set of rendered pairs out: `raindrop render`."""
 
 import dataclasses
 import logging

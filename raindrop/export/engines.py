@@ -63,7 +63,14 @@ def load(
     engine: str = "jax",
     precision: str = "float32",
 ) -> derainer.Derainer:
-    """The `Derainer` of any weights, on any engine; see `raindrop.load`.
+    """Weights as an object with `.derain(image, attention=False)`: `raindrop.load`.
+
+    Args:
+      weights: what `--weights` takes: a name, a work directory, one of its checkpoints
+        or a weight file; the ones that come with raindrop by default.
+      tile: see `Derainer`.
+      engine: what computes: 'jax', 'onnxruntime' or 'openvino'.
+      precision: 'float32', or for OpenVINO 'bfloat16'.
 
     Raises:
       UserError: nothing there, damaged, or no generator; or see `make`.
