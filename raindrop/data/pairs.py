@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from raindrop.errors import UserError
-from raindrop.media import pictures
+from raindrop.media import formats, pictures
 
 _LOG = logging.getLogger(__name__)
 _NAMED = 20  # files that a warning names before it says how many more there are
@@ -221,6 +221,7 @@ def inspect(source: Path | bytes, name: str = "") -> tuple[int, int]:
       UserError: no picture, 16 bits, CMYK or transparent.
     """
     name = name or str(source)
+    formats.enable_plugins()
     try:
         file = io.BytesIO(source) if isinstance(source, bytes) else source
         with Image.open(file) as image:

@@ -24,7 +24,7 @@ import numpy as np
 from PIL import Image, ImageCms, UnidentifiedImageError
 
 from raindrop.errors import UserError, first_line
-from raindrop.media import atomic, formats, jpeg, metadata, png, raw, tiff
+from raindrop.media import atomic, folders, formats, jpeg, metadata, png, raw, tiff
 
 _LOG = logging.getLogger(__name__)
 
@@ -100,7 +100,9 @@ def limit_megapixels(megapixels: float) -> None:
 
 
 def find_images(folder: str | os.PathLike) -> list[Path]:
-    """All pictures below `folder` by their endings, sorted.
+    """All pictures below `folder`, sorted: by their endings, or their content.
+
+    Links are followed; those that lead nowhere or back are named in a warning.
 
     Raises:
       UserError: no such folder, or no picture in it.
@@ -108,17 +110,30 @@ def find_images(folder: str | os.PathLike) -> list[Path]:
     folder = Path(folder)
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder; give one with photographs in it")
-    paths = sorted(
-        p
-        for p in folder.rglob("*")
-        if p.suffix.lower() in EXTENSIONS and not p.name.startswith(".")
-    )
+    paths = []
+    for path, problem in folders.below(folder):
+        if path.name.startswith("."):
+            continue
+        if problem:
+            _LOG.warning("%s: %s; left out", path, problem)
+        elif _is_picture(path):
+            paths.append(path)
+    paths.sort()
     if not paths:
         raise UserError(
             f"{folder} holds no pictures ({', '.join(EXTENSIONS)}); "
             "give a folder with photographs in it"
         )
     return paths
+
+
+def _is_picture(path: Path) -> bool:
+    if path.suffix:
+        return formats.of_name(path) is not None
+    try:
+        return formats.of_content(path) is not None
+    except OSError:
+        return False
 
 
 def decode(path: str | os.PathLike) -> Picture:

@@ -157,6 +157,20 @@ def test_a_folder_that_matches_nothing_is_said(tmp_path, caplog):
     assert "no picture in" in caplog.text and "streaks" in caplog.text
 
 
+def test_links_and_files_without_an_ending_are_taken(tmp_path, caplog):
+    write(tmp_path / "store", "7.png", "8.png")
+    write(tmp_path / "set", "gt/scene/7.png", "gt/scene/8.png", "data/x.png")
+    (tmp_path / "set/data/x.png").unlink()
+    (tmp_path / "set/data/scene").symlink_to(tmp_path / "store")
+    (tmp_path / "store" / "8.png").rename(tmp_path / "store" / "8")
+    (tmp_path / "set/data/gone.png").symlink_to(tmp_path / "nowhere.png")
+    (tmp_path / "set/data/back").symlink_to(tmp_path / "set")
+    expected = {"data/scene/7.png": "gt/scene/7.png", "data/scene/8": "gt/scene/8.png"}
+    assert found(tmp_path / "set") == (expected, [])
+    assert "leads nowhere" in caplog.text
+    assert "link back" in caplog.text
+
+
 def test_a_number_is_not_the_beginning_of_another(tmp_path):
     write(tmp_path, "in/1_a.png", "in/12_a.png", "gt/1.png")
     assert found(tmp_path) == ({"in/1_a.png": "gt/1.png"}, ["in/12_a.png"])

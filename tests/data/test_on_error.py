@@ -109,7 +109,7 @@ def cheap_drops(monkeypatch):
     """Stands for the renderer: darker, by a number that the key gives."""
 
     def draw(key, clean, settings):
-        return clean * jax.random.uniform(key), clean[..., :1]
+        return clean * jax.random.uniform(key), clean, clean[..., :1]
 
     monkeypatch.setattr(rendered_pairs, "_draw", draw)
 

@@ -258,9 +258,9 @@ def test_haze_is_linear_and_ends_at_the_airlight():
 
 def test_mixture_draws_by_weight_and_by_index_alone(tmp_path, monkeypatch):
     def negative(key, clean, settings):
-        return 1 - clean, clean[..., :1] * 0 + 7
+        return render.Example(1 - clean, clean, clean[..., :1] * 0 + 7)
 
-    monkeypatch.setattr(render, "render", negative)
+    monkeypatch.setattr(render, "example", negative)
     write(tmp_path)
     config = tiny.get_config()
     config.data.dir = str(tmp_path)
