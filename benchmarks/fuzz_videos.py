@@ -42,24 +42,6 @@ MOST_DIFFERENCE = 12  # of 255, on average over a frame; what encoding again may
 DAMAGES = ("cut", "flip", "flip_film", "zeros_film")
 
 
-class Unchanged:
-    """A derainer that changes nothing."""
-
-    identity, tile, steps, exact_shapes = "unchanged", 0, 0, False
-
-    def padded_size(self, size):
-        """As it is."""
-        return size
-
-    def batch_size(self, shape, count):
-        """Frames at once."""
-        return min(count, 8)
-
-    def run_many(self, images, **_):
-        """The same pictures, without maps."""
-        return [(image, None) for image in images]
-
-
 class Told(logging.Handler):
     """What was logged: warnings, and exceptions that nobody had expected."""
 
@@ -145,7 +127,7 @@ def judge(path, target, whole, damage):
     logger = logging.getLogger("raindrop")
     logger.addHandler(told)
     try:
-        summary = files.derain_files(Unchanged(), path, target)
+        summary = files.derain_files(made_video.Unchanged(), path, target)
     except UserError as error:
         summary, refusal = None, str(error)
     finally:
@@ -203,7 +185,9 @@ def contents_of(source, folder, suffix):
     if suffix not in video.WRITABLE:
         return None
     target = folder / f"whole{suffix}"
-    files.derain_files(Unchanged(), source, target, files.Options(overwrite=True))
+    files.derain_files(
+        made_video.Unchanged(), source, target, files.Options(overwrite=True)
+    )
     return contents(target)
 
 

@@ -8,6 +8,24 @@ import numpy as np
 from raindrop.media import video
 
 
+class Unchanged:
+    """A derainer that changes nothing."""
+
+    identity, tile, steps, exact_shapes = "unchanged", 0, 0, False
+
+    def padded_size(self, size):
+        """As it is."""
+        return size
+
+    def batch_size(self, shape, count):
+        """Frames at once."""
+        return min(count, 8)
+
+    def run_many(self, images, **_):
+        """The same pictures, without maps."""
+        return [(image, None) for image in images]
+
+
 def moving(count, height, width):
     """Smooth pictures that move, as encoders expect; colourful."""
     y, x = np.mgrid[:height, :width].astype(np.float32)

@@ -1,6 +1,7 @@
 """Video containers: which stream is the film, and what each can hold beside it."""
 
 import io
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,11 @@ WRITTEN = {
     ".mkv": ("matroska", "libx264"),
     ".avi": ("avi", "libx264"),
     ".webm": ("webm", "libvpx-vp9"),
+}
+# Tags that tell of the file rather than of the film.
+_OF_THE_CONTAINER = {
+    *("major_brand", "minor_version", "compatible_brands"),
+    *("encoder", "software", "duration"),
 }
 _DEFAULT_COUNTS = 5_000_000  # pixels, in FFmpeg's choice of a stream
 _MOST_PACKETS = 1000  # to find out which of several streams are single pictures
@@ -96,12 +102,46 @@ def companions(container: Any, film: int) -> list[Any]:
     return [stream for stream in container.streams if goes(stream)]
 
 
+def options(container_format: str, tags: Mapping[str, str]) -> dict[str, str]:
+    """How FFmpeg is to write a container."""
+    if container_format == "avi":
+        # It has no time stamps, only a rate, and fills what is left free with empty
+        # frames, at the start too.
+        return {"avoid_negative_ts": "make_zero"}
+    if container_format not in ("mp4", "mov"):
+        return {}
+    # Tags by their names are QuickTime's, which phones write to MP4 too; most players
+    # look for MP4's own there.
+    by_name = container_format == "mov" or any(t.startswith("com.") for t in tags)
+    return {"movflags": "+faststart" + "+use_metadata_tags" * by_name}
+
+
+def lost_tags(container_format: str, tags: Mapping[str, str]) -> list[str]:
+    """Names of the tags that a container of that kind does not keep."""
+    tags = {k: v for k, v in tags.items() if k.lower() not in _OF_THE_CONTAINER}
+    if not tags:
+        return []
+    codec = "libvpx-vp9" if container_format == "webm" else "mpeg4"
+    file, how = io.BytesIO(), options(container_format, tags)
+    with av.open(file, "w", format=container_format, options=how) as trial:
+        stream = trial.add_stream(codec, rate=25)
+        stream.width = stream.height = 16
+        trial.metadata.update(tags)
+        frame = av.VideoFrame(16, 16, "yuv420p")
+        frame.pts = 0
+        trial.mux([*stream.encode(frame), *stream.encode()])
+    file.seek(0)
+    with av.open(file) as written:
+        kept = {key.lower() for key in written.metadata}
+    return [name for name in tags if name.lower() not in kept]
+
+
 def holds(container_format: str, track: Any) -> bool:
     """Whether a copy of a track can stand in a container."""
     if track.type == "attachment":
         return container_format == "matroska"
     if is_cover(track):
-        return container_format in ("mp4", "mov", "matroska")
+        return container_format in ("mp4", "matroska")
     # FFmpeg would put other tracks into AVI too, as no player expects them.
     if track.type not in ("audio", "video", "subtitle", "data") or (
         container_format == "avi" and track.type != "audio"

@@ -27,6 +27,7 @@ logging.getLogger("libav").addHandler(logging.NullHandler())
 _LEAST_STEP = 0.5
 _PATIENCE = 8  # frames that wait for one that should have come before them
 _RESTART = 6  # frames back in time: the stream starts again, it is not damaged
+_LONGEST_HOLE = 5  # seconds that are filled with the frame before
 _TOLERANCE = 0.1  # seconds that a header may be off
 _ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 
@@ -121,11 +122,15 @@ class _Fed:
     Attributes:
       key: where its frame stands among those shown: how often the stream has started
         again, and the stamp; None where there is none.
+      empty: frames before it that the file has as "once more the one before".
       trouble: what the decoder said of it.
+      refused: whether there will be no frame of it.
     """
 
     key: tuple[int, int] | None
+    empty: int = 0
     trouble: str = ""
+    refused: bool = False
 
 
 class Decoder:
@@ -153,8 +158,10 @@ class Decoder:
     def __iter__(self) -> Iterator[Decoded]:
         """Yields all frames, lost ones too; at the end `damage` is complete."""
         for packet in self._source.packets():
-            packet.opaque = fed = self._sequence.fed(packet)
+            fed = self._sequence.fed(packet, self._source.empty)
+            packet.opaque = fed
             frames, fed.trouble = _listen(packet.decode)
+            fed.refused = frames is None
             yield from self._sequence.take(frames or [], fed)
         empty = av.Packet()
         empty.stream, empty.time_base = self._stream, self._stream.time_base
@@ -169,11 +176,14 @@ class _Source:
       container: open for reading.
       stream: of it.
       damage: gets `container` and `missing`.
+
+    Attributes:
+      empty: packets without data so far.
     """
 
     def __init__(self, container: Any, stream: Any, damage: Damage) -> None:
         self._container, self._stream, self._damage = container, stream, damage
-        self._count = self._empty = 0
+        self._count = self.empty = 0
         self._end = Fraction(0)
 
     def packets(self) -> Iterator[av.Packet]:
@@ -210,7 +220,7 @@ class _Source:
             if packet.size:
                 yield packet
             elif packet.dts is not None and packet.stream.index == self._stream.index:
-                self._empty += 1  # AVI's way to say that the frame before goes on
+                self.empty += 1  # AVI's way to say that the frame before goes on
 
     def _indexed(self) -> int:
         """How many packets the header promises, where it tells for certain; else 0."""
@@ -221,7 +231,7 @@ class _Source:
 
     def _missing(self, expected: int) -> str:
         """What the header promises and the file does not hold."""
-        if expected > self._count + self._empty:
+        if expected > self._count + self.empty:
             return f"the file ends after {self._count} of {expected} frames"
         # Of other containers the duration is an estimate, from what is there.
         declaring = ("mov", "matroska", "avi", "flv", "asf")
@@ -254,17 +264,18 @@ class _Sequence:
         name = container.format.name
         even = name == "asf" and stream.average_rate in (None, stream.base_rate)
         self._even, self._avi = even or name.startswith("mpeg"), name == "avi"
-        self._epoch = 0
+        self._epoch = self._shown = 0
         self._pending: list[_Fed] = []
         self._held: list[tuple[_Fed, Decoded]] = []
         self._last: tuple[int, int] | None = None
         # How far the decoder has got: no later packet is shown before that.
         self._sent: tuple[int, int] | None = None
         self._hurt = self._begun = False
-        self._delay = 0
+        # Packets between one and its frame, where stamps do not tell; None: not known.
+        self._delay: int | None = None
 
-    def fed(self, packet: av.Packet) -> _Fed:
-        """Notes a packet that goes to the decoder."""
+    def fed(self, packet: av.Packet, empty: int) -> _Fed:
+        """Notes a packet that goes to the decoder, and `empty` ones before it."""
         key = sent = None
         if packet.dts is not None:
             before = self._sent and self._sent[1]
@@ -275,7 +286,7 @@ class _Sequence:
         if packet.pts is not None and not self._avi:
             key = (self._epoch, packet.pts)
         self._sent = sent
-        self._pending.append(_Fed(key))
+        self._pending.append(_Fed(key, empty))
         return self._pending[-1]
 
     def take(self, frames: list[av.VideoFrame], fed: _Fed | None) -> Iterator[Decoded]:
@@ -301,16 +312,15 @@ class _Sequence:
         item = Decoded(frame, frame.pts, flawed, not self._hurt or frame.key_frame)
         if fed in self._pending:
             self._pending.remove(fed)
+        elif fed is not None and self._hurt:
+            return  # shown already, or given up for lost
         if frame.key_frame and not flawed:
             # Nothing after it refers to what was before it.
             self._hurt = any(other.trouble for other in self._pending)
         if fed is None or fed.key is None:
-            for other in () if self._begun else list(self._pending):
-                if other.trouble:
-                    self._pending.remove(other)
-                    yield Decoded(None, None, whole=False)
+            yield from self._unstamped(before=fed)
             self._begun = True
-            yield item
+            yield self._numbered(item, fed)
             return
         for other, early in self._held:
             if fed.key < other.key:
@@ -328,23 +338,21 @@ class _Sequence:
                 return
             del self._held[0]
             yield from self._lost_before(fed.key)
-            self._note_gap(fed.key)
+            yield from self._not_received(fed.key)
             self._last, self._begun = fed.key, True
             yield item
 
     def _waits(self, fed: _Fed) -> bool:
         """Whether what should be shown before it may still come."""
         before = self._sent is not None and self._sent < fed.key
-        return before or any(self._overdue(fed.key, with_trouble=False))
+        return before or any(self._overdue(fed.key, refused=False))
 
-    def _overdue(
-        self, key: tuple[int, int] | None, with_trouble: bool
-    ) -> Iterator[_Fed]:
+    def _overdue(self, key: tuple[int, int] | None, refused: bool) -> Iterator[_Fed]:
         """Packets whose frames should have come before `key`, or at all (None)."""
         for fed in self._pending:
             if fed.key is None or (key is not None and fed.key >= key):
                 continue
-            if (with_trouble or not fed.trouble) and self._is_frame(fed, key):
+            if (refused or not fed.refused) and self._is_frame(fed, key):
                 yield fed
 
     def _is_frame(self, fed: _Fed, following: tuple[int, int] | None) -> bool:
@@ -358,7 +366,7 @@ class _Sequence:
     def _lost_before(self, key: tuple[int, int] | None) -> Iterator[Decoded]:
         """Marks for frames that will not come any more."""
         while self._hurt:
-            overdue = list(self._overdue(key, with_trouble=True))
+            overdue = list(self._overdue(key, refused=True))
             if not overdue:
                 break
             fed = min(overdue, key=lambda one: one.key)
@@ -371,23 +379,49 @@ class _Sequence:
             if fed.key is None or (key is not None and fed.key > key)
         ]
 
-    def _note_gap(self, key: tuple[int, int]) -> None:
+    def _not_received(self, key: tuple[int, int]) -> Iterator[Decoded]:
+        """Marks for frames of which nothing is there, where all should be."""
         if not self._even or self._last is None or self._last[0] != key[0]:
             return
-        if key[1] - self._last[1] > 1.75 * self._step and not self._damage.container:
+        count = round((key[1] - self._last[1]) / self._step - 0.25)
+        if count * self._step * self._time_base < _LONGEST_HOLE:
+            start = self._last[1]
+            for number in range(1, count):
+                yield Decoded(None, start + round(number * self._step))
+        elif not self._damage.container:
             seconds = float(key[1] * self._time_base)
             self._damage.container = f"frames are missing before {seconds:.2f} s"
 
-    def _unstamped(self, at_end: bool) -> Iterator[Decoded]:
-        """Frames lost where packets have no stamps: by their number alone."""
+    def _unstamped(
+        self, at_end: bool = False, before: _Fed | None = None
+    ) -> Iterator[Decoded]:
+        """Frames lost where packets have no stamps, by the order of the file.
+
+        Args:
+          at_end: whether nothing comes any more.
+          before: whose frame is about to be shown, if there is one.
+        """
         waiting = [fed for fed in self._pending if fed.key is None]
-        if not at_end and not self._hurt:
-            self._delay = max(self._delay, len(waiting))
-        elif self._hurt and (self._begun or at_end):
-            most = 0 if at_end else self._delay
-            for fed in waiting[: max(0, len(waiting) - most)]:
-                self._pending.remove(fed)
-                yield Decoded(None, None, whole=False)
+        if not self._hurt:
+            if self._begun:
+                self._delay = max(self._delay or 0, len(waiting))
+            return
+        if not (self._begun or at_end or before):
+            return
+        while waiting:
+            late = len(waiting) - sum(fed.refused for fed in waiting)
+            given_up = self._delay is not None and late > self._delay
+            if not (waiting[0].refused or given_up or at_end):
+                break
+            self._pending.remove(waiting[0])
+            yield self._numbered(Decoded(None, None, whole=False), waiting.pop(0))
+
+    def _numbered(self, item: Decoded, fed: _Fed | None) -> Decoded:
+        """A frame without a stamp, with one if the container counts its frames."""
+        if self._avi and fed is not None:
+            item.time = self._shown + fed.empty
+            self._shown += 1
+        return item
 
 
 def _listen(call: Callable[[], Any], container: Any = None) -> tuple[Any, str]:
@@ -420,14 +454,17 @@ def _ends_early(container: Any) -> bool:
     """Whether a file is shorter than its kind of file can be.
 
     A transport stream says nowhere how long it is, but has packets of one size. Of ASF
-    whose size is not what its header says FFmpeg takes nothing else from there.
+    whose size is not what its header says FFmpeg does not take the duration either.
     """
     if container.format.name == "mpegts":
         return not any(container.size % packet == 0 for packet in (188, 192, 204))
-    if container.format.name != "asf":
+    if container.format.name not in ("asf", "avi"):
         return False
     with open(container.name, "rb") as file:
         header = file.read(1 << 16)
+    if container.format.name == "avi":
+        (size,) = struct.unpack_from("<I", header, 4)  # of the first of its parts
+        return container.size < size + 8
     place = header.find(_ASF_PROPERTIES)
     if place < 0 or len(header) < place + 92:
         return False

@@ -29,54 +29,52 @@ def tell_losses(source: Path, target: Path, info: VideoInfo) -> None:
         _LOG.warning(
             "%s gets 8 bits, where %s has more; .mkv would keep 10", target, source
         )
-    if info.light and codec != "libx264":
-        _LOG.warning(
-            "%s leaves out the HDR metadata of %s; .mkv would keep it", target, source
-        )
     for name in info.dropped:
-        _LOG.warning("%s leaves out the %s of %s", target, name, source)
+        _LOG.warning(
+            "%s leaves out the %s of %s, which is not written", target, name, source
+        )
     with containers.open_(source) as original:
-        film = original.streams[info.stream]
-        if container_format == "avi" and _varies(film):
+        for what, keeper in _losses(original, info, container_format, codec):
             _LOG.warning(
-                "%s has one frame rate throughout, as all .avi, where that of %s "
-                "varies; .mkv would keep each frame's time",
+                "%s leaves out the %s of %s, which %s cannot hold%s",
                 target,
+                what,
                 source,
-            )
-        if container_format == "avi" and original.chapters():
-            _LOG.warning(
-                "%s leaves out the chapters of %s, which .avi cannot hold; .mkv would "
-                "keep them",
-                target,
-                source,
+                extension,
+                f"; {keeper} would keep it" if keeper else "",
             )
         for track in containers.companions(original, info.stream):
-            _tell_of(track, source, target)
+            held = containers.holds(container_format, track)
+            if held and track.type == "video" and not containers.is_cover(track):
+                what = containers.describe(track)
+                _LOG.warning("%s gets the %s of %s as it is, wet", target, what, source)
 
 
-def _varies(film: Any) -> bool:
-    """Whether the frames are far from evenly spread in time, as the header tells it."""
-    even, average = film.guessed_rate, film.average_rate
-    return bool(even and average) and abs(even / average - 1) > 0.01
-
-
-def _tell_of(track: Any, source: Path, target: Path) -> None:
-    extension = target.suffix.lower()
-    what = containers.describe(track)
-    if containers.holds(WRITTEN[extension][0], track):
-        if track.type == "video" and not containers.is_cover(track):
-            _LOG.warning("%s gets the %s of %s as it is, wet", target, what, source)
-        return
-    others = [e for e in (".mkv", *WRITTEN) if containers.holds(WRITTEN[e][0], track)]
-    _LOG.warning(
-        "%s leaves out the %s of %s, which %s cannot hold%s",
-        target,
-        what,
-        source,
-        extension,
-        f"; {others[0]} would keep it" if others else "",
-    )
+def _losses(
+    original: Any, info: VideoInfo, container_format: str, codec: str
+) -> Iterator[tuple[str, str]]:
+    """What a container cannot hold of a video, and which other one could."""
+    if info.light and codec != "libx264":
+        yield "HDR metadata", ".mkv"
+    tags = containers.lost_tags(container_format, original.metadata)
+    if tags:
+        keeps = container_format != "matroska"
+        yield f"tags ({', '.join(tags)})", ".mkv" if keeps else ""
+    if container_format == "avi":
+        film = original.streams[info.stream]
+        even, average = film.guessed_rate, film.average_rate
+        if even and average and abs(even / average - 1) > 0.01:
+            yield "varying frame rate", ".mkv"
+        if original.chapters():
+            yield "chapters", ".mkv"
+    for track in containers.companions(original, info.stream):
+        if not containers.holds(container_format, track):
+            others = (
+                extension
+                for extension in (".mkv", *WRITTEN)
+                if containers.holds(WRITTEN[extension][0], track)
+            )
+            yield containers.describe(track), next(others, "")
 
 
 def join(
@@ -150,19 +148,17 @@ def _join(
 ) -> list[str]:
     """`join`, without the tracks of some indices."""
     container_format, _ = WRITTEN[target.suffix.lower()]
-    options, time_base = {}, info.time_base
-    if container_format in ("mp4", "mov"):
-        options["movflags"] = "+faststart"
-    if container_format == "avi":
-        # It has no time stamps, only a rate, and fills what is left free with empty
-        # frames, at the start too.
-        options["avoid_negative_ts"] = "make_zero"
-        time_base = 1 / info.rate
+    time_base = 1 / info.rate if container_format == "avi" else info.time_base
     with (
         atomic.aside(target) as part,
-        containers.open_(part, "w", format=container_format, options=options) as out,
         containers.open_(source) as original,
         containers.open_(segments[0]) as first,
+        containers.open_(
+            part,
+            "w",
+            format=container_format,
+            options=containers.options(container_format, original.metadata),
+        ) as out,
     ):
         out.metadata.update(original.metadata)
         if original.chapters() and container_format != "avi":
@@ -170,6 +166,8 @@ def _join(
         video = out.add_stream_from_template(first.streams.video[0])
         video.time_base = time_base
         video.codec_context.framerate = info.rate
+        for tag, value in info.colour.items():
+            setattr(video.codec_context, tag, value)  # VP9 itself has not all of them
         film = original.streams[info.stream]
         video.metadata.update(film.metadata)
         video.disposition = film.disposition
