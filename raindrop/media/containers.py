@@ -112,7 +112,9 @@ def options(container_format: str, tags: Mapping[str, str]) -> dict[str, str]:
         return {}
     # Tags by their names are QuickTime's, which phones write to MP4 too; most players
     # look for MP4's own there.
-    by_name = container_format == "mov" or any(t.startswith("com.") for t in tags)
+    by_name = container_format == "mov" or any(
+        tag.lower().startswith("com.") for tag in tags
+    )
     return {"movflags": "+faststart" + "+use_metadata_tags" * by_name}
 
 
@@ -123,6 +125,10 @@ def lost_tags(container_format: str, tags: Mapping[str, str]) -> list[str]:
         return []
     codec = "libvpx-vp9" if container_format == "webm" else "mpeg4"
     file, how = io.BytesIO(), options(container_format, tags)
+    # The index goes in front in a second pass, which takes a real file.
+    flags = how.pop("movflags", "").replace("+faststart", "")
+    if flags:
+        how["movflags"] = flags
     with av.open(file, "w", format=container_format, options=how) as trial:
         stream = trial.add_stream(codec, rate=25)
         stream.width = stream.height = 16
