@@ -259,7 +259,8 @@ def _main(argv: Sequence[str]) -> int:
         package = (error.name or "").partition(".")[0]
         if package in ("", "raindrop") or not mode.extra:
             raise
-        install = "pip install -r requirements-cpu.txt"
+        extra = "-cpu" if mode.extra == "train" else f"/{mode.extra}"
+        install = f"pip install -r requirements{extra}.txt"
         if program() != "python main.py":
             install = f"pip install 'raindrop[{mode.extra}]'"
         raise UserError(

@@ -272,6 +272,38 @@ def _export(options: argparse.Namespace) -> None:
     print(target)
 
 
+def _serve_arguments(parser: Parser) -> None:
+    parser.add_weights("lite, which comes with raindrop")
+    parser.add_argument(
+        "--host",
+        default="127.0.0.1",
+        help="address to listen at; 0.0.0.0 lets other machines use the page",
+    )
+    parser.add_argument(
+        "--port", type=int, default=7860, help="to listen at; 0: any that is free"
+    )
+    parser.add_argument("--max_megabytes", type=float, default=200.0, help="of a file")
+    parser.add_argument(
+        "--max_megapixels", type=float, default=64.0, help="of a picture"
+    )
+    parser.add_argument("--max_seconds", type=float, default=60.0, help="of a video")
+    _add_engine(parser)
+
+
+def _serve(options: argparse.Namespace) -> None:
+    from raindrop import serve
+
+    serve.serve(
+        options.weights,
+        options.host,
+        options.port,
+        (options.engine, options.precision),
+        serve.Limits(
+            options.max_megabytes, options.max_megapixels, options.max_seconds
+        ),
+    )
+
+
 def _check_arguments(parser: Parser) -> None:
     _add_workdir(parser)
     parser.add_argument(
@@ -332,5 +364,11 @@ MODES = {
         "write any weights as a program: ONNX or StableHLO",
         _export_arguments,
         _export,
+    ),
+    "serve": Mode(
+        "show a page in the browser that removes raindrops, on this machine alone",
+        _serve_arguments,
+        _serve,
+        extra="web",
     ),
 }

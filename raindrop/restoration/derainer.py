@@ -179,6 +179,7 @@ class Derainer:
         raw: bool = False,
         smoothing: Smoothing | None = None,
         batch: int | None = None,
+        advance: Callable[[int], object] = lambda pixels: None,
     ) -> list[tuple[np.ndarray, np.ndarray | None]]:
         """Several pictures through the network, as few calls as fit the memory.
 
@@ -192,6 +193,7 @@ class Derainer:
           raw: float32 and unclipped, rather than as the pictures came.
           smoothing: the pictures are frames of one size, in their order.
           batch: pictures at once; what fits the memory by default.
+          advance: called after every network call with the pixels that it did.
 
         Returns:
           Picture and maps (float32 [N, H, W, 1], or None) for each.
@@ -205,7 +207,10 @@ class Derainer:
         if smoothing is not None and not self.steps:
             raise UserError("these weights have no attention map to smooth")
         if self.is_tiled(self.padded_size(images[0].shape[:2])):
-            return [self._tiled(i, shape, attention, raw, smoothing) for i in images]
+            return [
+                self._tiled(i, shape, attention, raw, smoothing, advance)
+                for i in images
+            ]
         shape = shape or self.padded_size(images[0].shape[:2])
         batch = batch or self.batch_size(shape, len(images))
         results = []
@@ -218,6 +223,7 @@ class Derainer:
                 attention,
                 smoothing and smoothing.over_frames,
             )
+            advance(sum(image.shape[0] * image.shape[1] for image in some))
             for k, image in enumerate(some):
                 height, width = image.shape[:2]
                 picture = pictures[k, :height, :width]
@@ -275,6 +281,7 @@ class Derainer:
         attention: bool,
         raw: bool,
         smoothing: Smoothing | None,
+        advance: Callable[[int], object],
     ) -> tuple[np.ndarray, np.ndarray | None]:
         if self._says_whole:
             self._says_whole = False
@@ -309,6 +316,9 @@ class Derainer:
                 pictures, maps = self._call(
                     [padded[w] for w in windows], shape, batch, attention, smooth
                 )
+                counts = (start, start + len(windows))
+                before, after = (height * width * n // len(corners) for n in counts)
+                advance(after - before)
                 for k, picture in enumerate(pictures):
                     last_maps = maps[-wanted:, k] if wanted else ()
                     yield np.concatenate([picture, *last_maps], axis=-1)

@@ -12,7 +12,7 @@ import functools
 import logging
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -40,6 +40,7 @@ def derain_files(
     source: str | Path,
     target: str | Path,
     options: Options | None = None,
+    on_progress: Callable[[float], object] = lambda share: None,
 ) -> Summary:
     """Removes the raindrops from whatever pictures and videos `source` means.
 
@@ -49,6 +50,7 @@ def derain_files(
       target: for one file its result, or a folder that exists or is named without an
         extension; otherwise the folder of the results, which gets the tree of `source`.
       options: what else.
+      on_progress: called now and then with the share of the work that is done.
 
     Returns:
       What was done; of several files one bad one does not stop the others.
@@ -68,7 +70,7 @@ def derain_files(
         if name in clashes
     ]
     start = time.perf_counter()
-    work = _Work(derainer, options, summary)
+    work = _Work(derainer, options, summary, on_progress)
     todo = work.left_to_do(job for name, job in mine.jobs.items() if name in kept)
     with progress.bar(unit="pixel", unit_scale=True, smoothing=0.05) as work.progress:
         work.run(todo)
@@ -105,8 +107,15 @@ class _Work:
 
     progress: tqdm
 
-    def __init__(self, derainer: Derainer, options: Options, summary: Summary) -> None:
+    def __init__(
+        self,
+        derainer: Derainer,
+        options: Options,
+        summary: Summary,
+        on_progress: Callable[[float], object],
+    ) -> None:
         self._derainer, self._options, self._summary = derainer, options, summary
+        self._on_progress = on_progress
 
     def left_to_do(self, some: Iterable[Job]) -> list[Job]:
         """The jobs that lack a file, or are to be made again; counts the others."""
@@ -140,7 +149,7 @@ class _Work:
                     job,
                     info,
                     self._options,
-                    functools.partial(self._count, info.size),
+                    functools.partial(self._count_frames, info.size),
                 )
                 self._summary.done += 1
                 if damage:
@@ -168,10 +177,14 @@ class _Work:
             what = f"{type(error).__name__}: {first_line(error)}"
             self._summary.failed += [(j.source, f"{j.source}: {what}") for j in jobs]
 
-    def _count(self, size: tuple[int, ...], frames: int = 1) -> None:
-        pixels = size[0] * size[1] * frames
+    def _count_frames(self, size: tiles.Size, frames: int) -> None:
+        self._count(size[0] * size[1] * frames)
+
+    def _count(self, pixels: int) -> None:
         self._summary.pixels += pixels
         self.progress.update(pixels)
+        if self.progress.total:
+            self._on_progress(min(1.0, self._summary.pixels / self.progress.total))
 
     def _run_pictures(self, sizes: Mapping[Job, tiles.Size]) -> None:
         batches = self._batches(sizes)
@@ -202,11 +215,11 @@ class _Work:
                         shape=shape,
                         attention=self._options.attention,
                         batch=count,
+                        advance=self._count,
                     )
                     for (job, picture), result in zip(decoded, results, strict=True):
                         future = encoders.submit(self._write, job, picture, *result)
                         writing.append((job, future))
-                        self._count(picture.pixels.shape)
                 # Encoding may lag by a few pictures, not by a folder.
                 while len(writing) > 2 * count:
                     self._finish(*writing.popleft())
