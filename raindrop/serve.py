@@ -148,7 +148,7 @@ class Cleaner:
         try:
             self._check(upload)
             derainer = self.derainer(name, tile)
-            (job,), _ = jobs.find(upload, folder)
+            (job,) = jobs.find(upload, folder).jobs.values()
             with _warnings() as notes:
                 summary = files.derain_files(
                     derainer, upload, folder, options, on_progress
