@@ -147,6 +147,17 @@ def test_paths_and_flags_in_any_order(seen):
     assert options.attention
 
 
+def test_a_missing_package_is_named(monkeypatch, capsys):
+    def run(options):
+        import no_such_package.at_all  # noqa: F401
+
+    fake = dataclasses.replace(MODES["derain"], run=run)
+    monkeypatch.setitem(MODES, "derain", fake)
+    line = error(capsys, "derain")
+    assert "needs the package no_such_package" in line
+    assert "pip install 'raindrop[train]'" in line
+
+
 def test_a_picture_waits_for_no_tensorflow(tmp_path_factory):
     folder = tmp_path_factory.mktemp("derain")
     Image.fromarray(np.zeros((32, 32, 3), np.uint8)).save(folder / "wet.png")

@@ -257,12 +257,12 @@ def _main(argv: Sequence[str]) -> int:
         return mode.run(options) or 0
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
-        if package in ("", "raindrop") or not mode.extra:
+        if package in ("", "raindrop"):
             raise
         extra = "-cpu" if mode.extra == "train" else f"/{mode.extra}"
         install = f"pip install -r requirements{extra}.txt"
         if program() != "python main.py":
             install = f"pip install 'raindrop[{mode.extra}]'"
         raise UserError(
-            f"{name} needs the package {package}, which is not installed: {install}"
+            f"this needs the package {package}, which is not installed: {install}"
         ) from error

@@ -111,14 +111,15 @@ class Mode:
       run: does it; gives the exit code, None for 0. Imports what it needs itself.
       takes_config: `--config` and `--config.GROUP.FIELD=VALUE` are of use; see
         `config_of`.
-      extra: what `pip install 'raindrop[EXTRA]'` calls the packages it needs.
+      extra: what `pip install 'raindrop[EXTRA]'` calls the packages beyond the core
+        that it may need, such as TensorFlow to read the weights of TensorFlow.
     """
 
     summary: str
     add_arguments: Callable[[Parser], None]
     run: Callable[[argparse.Namespace], int | None]
     takes_config: bool = False
-    extra: str = ""
+    extra: str = "train"
 
 
 def required(options: argparse.Namespace, *names: str) -> list[str]:

@@ -335,14 +335,12 @@ MODES = {
         _train_arguments,
         _train,
         takes_config=True,
-        extra="train",
     ),
     "evaluate": Mode(
         "score weights on pairs: PSNR and SSIM, a table, an HTML report",
         _evaluate_arguments,
         _evaluate,
         takes_config=True,
-        extra="train",
     ),
     "render": Mode(
         "put raindrops before photographs: a data set of pairs",
@@ -355,7 +353,6 @@ MODES = {
         _check_arguments,
         _check,
         takes_config=True,
-        extra="train",
     ),
     "convert": Mode(
         "write any weights as one .safetensors file", _convert_arguments, _convert
