@@ -52,6 +52,10 @@ def get_config() -> ConfigDict:
     # (each is named and left out; one to train on only once it is decoded, and then the
     # one after it is taken in its place). `check` names them before.
     config.data.on_error = "raise"
+    # What reads and cuts pictures: tensorflow (tf.data; every picture once in an epoch)
+    # | numpy (needs JAX and Pillow alone; draws pictures with replacement). Each gives
+    # a run crops of its own.
+    config.data.reader = "tensorflow"
     config.data.cache_gib = 2.0  # of decoded pictures to keep in memory
     config.data.mask = ConfigDict()  # of real pairs; see raindrop.data.masks
     config.data.mask.rule = "max"  # max | mean | sum | per_channel
@@ -146,7 +150,8 @@ def get_config() -> ConfigDict:
     config.training.ema_decay = 0.999
     config.training.log_every = 50
     config.training.checkpoint_every = 1_000
-    config.training.evaluate_every = 2_000
+    config.training.evaluate_every = 2_000  # 0: never, which needs no OpenCV either
+    config.training.minutes = 0.0  # after so many it saves and ends; 0: never
     config.training.weights = ""  # start the generator from these
 
     config.eval = ConfigDict()

@@ -2,8 +2,11 @@ r"""The release's generator, trained by the full recipe on what lite learned fro
 
 Command:  python main.py --config=configs/full.py --workdir=runs/full \
               --config.data.photos=FOLDER
-          or, with JAX but without TensorFlow, in pieces of some minutes:
-          python -m raindrop.pretrained.train_full --photos=FOLDER --workdir=runs/full
+          and on a machine without TensorFlow and OpenCV, in pieces of some minutes,
+          each resuming where the last one ended:
+          python main.py train --config=configs/full.py --workdir=runs/full \
+              --config.data.photos=FOLDER --config.data.reader=numpy \
+              --config.training.evaluate_every=0 --config.training.minutes=9
 Hardware: one large GPU, in bfloat16; how much memory it takes was not measured.
 Result:   not trained yet; no number is claimed.
 

@@ -1,6 +1,6 @@
 """Crops of pictures, and photographs made harder before drops are rendered on them.
 
-NumPy and Pillow alone: `raindrop.pretrained.train_full` runs where little else is.
+NumPy and Pillow alone, for `data.reader=numpy`, which runs where little else is.
 """
 
 import math

@@ -17,12 +17,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from raindrop.data import augmentation, masks, sources
+from raindrop.data import augmentation, masks, numpy_crops, sources
 from raindrop.data.pairs import Readable
 from raindrop.data.picture_cache import PictureCache
 from raindrop.errors import UserError
 from raindrop.rendering import render
 from raindrop.rendering.settings import Settings
+
+READERS = ("tensorflow", "numpy")
 
 
 def _import_tensorflow() -> Any:
@@ -211,7 +213,7 @@ def batches(
     Args:
       config: the whole config.
       first_step: of the run.
-      source: of the crops from that step on; `crops`, by default.
+      source: of the crops from that step on; that of `data.reader` by default.
 
     Yields:
       'rainy' and 'clean' [devices, b, H, W, 3], RGB in [0, 1], 'mask' [..., 1].
@@ -232,7 +234,8 @@ def batches(
         )
     finish = make_finisher(config)
     if source is None:
-        source = crops(config, first_step, jax.process_index(), jax.process_count())
+        make = numpy_crops.crops if config.data.reader == "numpy" else crops
+        source = make(config, first_step, jax.process_index(), jax.process_count())
     # Outside a generator, so that bad data is told at the call, not at the first batch.
     return (
         finish(batch["index"].astype(np.uint32), batch["images"], batch["rendered"])

@@ -4,6 +4,7 @@ import dataclasses
 import math
 from typing import Any
 
+from raindrop.data import pipeline
 from raindrop.errors import UserError, first_line
 from raindrop.models import generator
 from raindrop.models.discriminator import Discriminator
@@ -48,7 +49,8 @@ def _numbers(config: Any) -> None:
     training, optimizer = config.training, config.optimizer
     for name in ("num_steps", "batch_size", "log_every", "checkpoint_every"):
         _at_least(f"training.{name}", training[name], 1)
-    _at_least("training.evaluate_every", training.evaluate_every, 1)
+    _at_least("training.evaluate_every", training.evaluate_every, 0)
+    _at_least("training.minutes", training.minutes, 0)
     _at_least("training.seed", training.seed, 0)
     _at_least("eval.num_images", config.eval.num_images, 0)
     for name in ("warmup_steps", "clip_norm", "end_learning_rate"):
@@ -82,12 +84,17 @@ def _ranges(data: Any) -> None:
 
 
 def _choices(config: Any) -> None:
-    # With OpenCV and scikit-image, which comparing configs does without.
-    from raindrop.evaluation import metrics
-
     optimizer = config.optimizer
+    if config.training.evaluate_every:
+        # With OpenCV and scikit-image, which training alone does without.
+        from raindrop.evaluation import metrics
+
+        protocols = tuple(metrics.PROTOCOLS)
+    else:
+        protocols = (config.eval.protocol,)
     for name, value, choices in (
-        ("eval.protocol", config.eval.protocol, metrics.PROTOCOLS),
+        ("eval.protocol", config.eval.protocol, protocols),
+        ("data.reader", config.data.reader, pipeline.READERS),
         ("data.on_error", config.data.on_error, ("raise", "skip")),
         ("optimizer.name", optimizer.name, ("adam", "muon")),
         ("optimizer.schedule", optimizer.schedule, ("constant", "cosine", "linear")),

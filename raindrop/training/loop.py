@@ -1,81 +1,63 @@
-"""The training loop: data, networks, state and step come together here."""
+"""The training loop: data, networks, state and step come together here.
+
+It is the one loop there is. On a machine that has JAX and little else it runs with
+`data.reader=numpy` and `training.evaluate_every=0`; whatever gives device batches can
+take the place of `data.pipeline`, see `train_and_evaluate`.
+"""
 
 import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
-import numpy as np
 from ml_collections import ConfigDict
 
-from raindrop.data.pairs import Pair
+from raindrop.data import pipeline
 from raindrop.errors import UserError
-from raindrop.evaluation import evaluate
 from raindrop.media import atomic, pictures
 from raindrop.media.folder_lock import FolderLock
-from raindrop.restoration.derainer import Derainer
 from raindrop.training import config_check, distributed, metric_writers
 from raindrop.training.divergence import DivergedError, Watch
-from raindrop.training.setup import (
-    Step,
-    make_networks,
-    make_state,
-    make_step,
-    replicate,
-)
-from raindrop.training.signals import Agreement, StopSignals
+from raindrop.training.setup import make_networks, make_state, make_step, replicate
+from raindrop.training.signals import StopSignals, StopTogether
 from raindrop.training.state import GANState
 from raindrop.training.step import Batch, Metrics
-from raindrop.weights import LoadedGenerator, checkpoints
+from raindrop.weights import checkpoints
+
+if TYPE_CHECKING:
+    from raindrop.training.validation import Scores
 
 _LOG = logging.getLogger(__name__)
+# From a config and the first step to device batches for ever; see `pipeline.batches`.
+MakeBatches = Callable[[Any, int], Iterator[Batch]]
 
 
-def train_loop(
-    state: GANState,
-    step: Step,
-    vgg_params: Any,
-    batches: Iterator[Batch],
-    num_steps: int,
-    on_step: Callable[[int, GANState, Metrics, Batch], bool],
+def train_and_evaluate(
+    config: Any, workdir: str | Path, make_batches: MakeBatches = pipeline.batches
 ) -> GANState:
-    """Trains from the state's step to `num_steps`.
+    """Trains in `workdir`, resuming from its newest whole checkpoint if it has one.
 
-    Args:
-      state: to go on from; donated.
-      step: of `setup.make_step`.
-      vgg_params: for the step.
-      batches: device batches, the first one for the state's step.
-      num_steps: to end at.
-      on_step: called after every step with the number of steps done, the new state,
-        the metrics (on the device still) and the batch; says whether to stop there.
-    """
-    for done in range(int(state.step) + 1, num_steps + 1):
-        batch = next(batches)
-        state, metrics = step(state, vgg_params, batch)
-        if on_step(done, state, metrics, batch):
-            break
-    return state
-
-
-def train_and_evaluate(config: Any, workdir: str | Path) -> GANState:
-    """Trains in `workdir`, going on from its newest whole checkpoint if it has one.
-
-    Ctrl-C and SIGTERM end it after the step it is at, which is saved. Of several
-    processes all train, and the first one writes.
+    Ctrl-C, SIGTERM and the end of `training.minutes` end it after the step it is at,
+    which is saved. Of several processes all train, and the first one writes.
 
     Writes `config.json`, `metrics.jsonl`, TensorBoard's files, `checkpoints/`,
     `pictures/` and, at the end, `evaluation.json` and `.csv`; `divergence/` if it
     comes to that.
+
+    Args:
+      config: the whole config.
+      workdir: of the run.
+      make_batches: where the batches come from.
 
     Raises:
       UserError: see `config_check.values`, `FolderLock`, `setup.make_networks`,
         `pipeline.batches`, `checkpoints.read_newest` and `Watch`; a device without
         memory left, or another process that has died.
     """
+    begin = time.monotonic()
     config_check.values(config)
     workdir = Path(workdir)
     with contextlib.ExitStack() as stack:
@@ -86,7 +68,8 @@ def train_and_evaluate(config: Any, workdir: str | Path) -> GANState:
             return saved.step if saved else 0
 
         try:
-            return _train(config, workdir, distributed.by_first(first_step))
+            step = distributed.by_first(first_step)
+            return _Run(config, workdir, step, make_batches, begin).train()
         except jax.errors.JaxRuntimeError as error:
             if "RESOURCE_EXHAUSTED" in str(error):
                 raise UserError(
@@ -95,107 +78,164 @@ def train_and_evaluate(config: Any, workdir: str | Path) -> GANState:
                 ) from error
             if jax.process_count() > 1:
                 raise UserError(
-                    "a process of this run has died, and the others cannot go on "
+                    "a process of this run has died, and the others cannot continue "
                     "without it; start all of them again with the same commands, and "
-                    "the run goes on from its newest checkpoint"
+                    "the run resumes from its newest checkpoint"
                 ) from error
             raise
 
 
-def _train(config: Any, workdir: Path, first_step: int) -> GANState:
-    """Trains on from `first_step`, which is saved in `workdir` if it is not 0."""
-    from raindrop.data import pipeline
+class _Run:
+    """This process's part of a run, from its first step to its last.
 
-    training = config.training
-    # What can go wrong cheaply comes first, before anything is compiled or written.
-    start, saved = None, None
-    if first_step:
-        saved = checkpoints.read(workdir, first_step)
-        if training.weights:
-            # The network came with them, and they need not be there any more.
-            fields = saved.meta["config"]["model"]["generator"]
-            config.model.generator = ConfigDict(fields)
-        saved.check_config(config)
-        _LOG.info("going on from step %d in %s", first_step, workdir)
-    elif training.weights:
+    Args:
+      config: the whole config; of a run that starts from weights, its generator
+        becomes theirs.
+      workdir: whose lock the first process holds.
+      first_step: saved in `workdir` if it is not 0.
+      make_batches: see `train_and_evaluate`.
+      begin: when this process began, by `time.monotonic`.
+    """
+
+    def __init__(
+        self,
+        config: Any,
+        workdir: Path,
+        first_step: int,
+        make_batches: MakeBatches,
+        begin: float,
+    ) -> None:
+        self._config, self._workdir, self._first_step = config, workdir, first_step
+        minutes = config.training.minutes
+        self._deadline = begin + 60 * minutes if minutes else float("inf")
+        # What can go wrong cheaply comes first, before anything is compiled or written.
+        saved, start = self._where_from()
+        self._validation = None
+        if config.training.evaluate_every:
+            # With OpenCV and scikit-image, which training alone does without.
+            from raindrop.training.validation import Validation
+
+            self._validation = Validation(config)
+        self._batches = make_batches(config, first_step)
+        if self._validation:
+            self._validation.read_pairs()
+        self._networks, self._vgg_params, vgg_source = make_networks(config)
+        self._notes = {"vgg": vgg_source}
+        state, self._schedules = make_state(config, self._networks, start)
+        self._state = saved.into(state) if saved else state
+
+    def _where_from(self) -> tuple[checkpoints.Saved | None, Any]:
+        """The checkpoint to resume from, or the generator's parameters to start from.
+
+        Either may be None. The network of `training.weights` comes with them.
+        """
+        config, weights = self._config, self._config.training.weights
+        if self._first_step:
+            saved = checkpoints.read(self._workdir, self._first_step)
+            if weights:
+                # They need not be there any more.
+                fields = saved.meta["config"]["model"]["generator"]
+                config.model.generator = ConfigDict(fields)
+            saved.check_config(config)
+            _LOG.info("resuming from step %d in %s", self._first_step, self._workdir)
+            return saved, None
+        if not weights:
+            return None, None
         try:
-            loaded = checkpoints.load_generator(training.weights)
+            loaded = checkpoints.load_generator(weights)
         except UserError as error:
             raise UserError(f"training.weights: {error}") from None
-        # The network that fits the weights comes with them.
         config.model.generator = ConfigDict(loaded.fields)
         config_check.values(config)
-        start = loaded.params
         _LOG.info("the generator starts from %s", loaded.source)
-    lpips = evaluate.make_lpips(config.eval)
-    batches = pipeline.batches(config, first_step)
-    pairs = list(pipeline.validation_pairs(config))
-    if not pairs:
-        raise UserError("none of the pairs to evaluate on can be read")
-    networks, vgg_params, vgg_source = make_networks(config)
-    state, schedules = make_state(config, networks, start)
-    if saved:
-        state = saved.into(state)
-    with contextlib.ExitStack() as stack:
-        output = None
-        if distributed.is_first():
-            output = stack.enter_context(_Output(config, workdir, first_step))
-        stop = stack.enter_context(StopSignals())
-        agreement = Agreement()
-        watch = Watch(workdir, training.batch_size)
-        progress = metric_writers.Progress(
-            first_step, training.num_steps, training.batch_size
-        )
-        step = make_step(config, networks, schedules)
-        pace = _Pace(progress, training.num_steps)
+        return None, loaded.params
 
-        def on_step(done: int, state: GANState, metrics: Metrics, batch: Batch) -> bool:
-            last = done == training.num_steps
-            watch.step(done, metrics, batch)
-            stopping = agreement.any(stop.received is not None) and not last
-            progress.update(done)
-            pace.step(done, metrics)
-            if done % training.log_every == 0 or last or done == 1:
-                scalars = {k: float(v) for k, v in metrics.items()}
-                scalars |= progress.report(done, scalars)
-                if output:
-                    output.writer.write_scalars(done, scalars)
-            evaluating = done % training.evaluate_every == 0 or last
-            saving = evaluating or stopping or done % training.checkpoint_every == 0
-            psnr = None
-            if saving:
-                watch.settle()
-            if evaluating:
-                evaluation, picture = _evaluate(config, state, pairs, lpips)
-                psnr = evaluate.choosing(evaluation, config.eval.protocol)
-                progress.say(f"step {done}\n{evaluate.table(evaluation)}")
-                if output:
-                    output.write_evaluation(done, evaluation, picture)
-            if saving and output:
-                try:
-                    notes = {"vgg": vgg_source}
-                    output.checkpoints.save(state, config, psnr, notes)
-                except FloatingPointError as error:
-                    if jax.process_count() > 1:
-                        # The batch is in all of them, and only this one is here.
-                        raise DivergedError(str(error)) from None
-                    raise watch.report(str(error)) from None
-            if stopping:
-                progress.say(
-                    f"stopped by {stop.received or 'another process'} after step "
-                    f"{done} of {training.num_steps}, which is saved; the same command "
-                    "goes on from there"
+    def train(self) -> GANState:
+        """Takes the steps that are left, or those until it is to stop."""
+        config, training = self._config, self._config.training
+        with contextlib.ExitStack() as stack:
+            self._output = None
+            if distributed.is_first():
+                self._output = stack.enter_context(
+                    _Output(config, self._workdir, self._first_step)
                 )
-            return stopping
+            self._stop_signals = stack.enter_context(StopSignals())
+            self._stop_together = StopTogether()
+            self._watch = Watch(self._workdir, training.batch_size)
+            self._progress = metric_writers.Progress(
+                self._first_step, training.num_steps, training.batch_size
+            )
+            self._pace = _Pace(self._progress, training.num_steps)
+            step = make_step(config, self._networks, self._schedules)
+            state, vgg_params = replicate((self._state, self._vgg_params))
+            del self._state  # the step donates it
+            for done in range(self._first_step + 1, training.num_steps + 1):
+                batch = next(self._batches)
+                state, metrics = step(state, vgg_params, batch)
+                if self._after_step(done, state, metrics, batch):
+                    break
+            self._progress.close()
+            if self._output and int(state.step) == training.num_steps:
+                self._output.log_paths()
+        return state
 
-        state, vgg_params = replicate((state, vgg_params))
-        state = train_loop(
-            state, step, vgg_params, batches, training.num_steps, on_step
-        )
-        progress.close()
-        if output and int(state.step) == training.num_steps:
-            output.say_where()
-    return state
+    def _after_step(
+        self, done: int, state: GANState, metrics: Metrics, batch: Batch
+    ) -> bool:
+        """Looks at what step `done` gave, reports, evaluates and saves as it is time.
+
+        Returns:
+          Whether to stop here.
+        """
+        training = self._config.training
+        last = done == training.num_steps
+        self._watch.step(done, metrics, batch)
+        reason = self._stop_signals.received
+        if time.monotonic() > self._deadline:
+            reason = reason or f"training.minutes={training.minutes:g}"
+        stopping = self._stop_together.any_wants(reason is not None) and not last
+        self._progress.update(done)
+        self._pace.step(done, metrics)
+        if done % training.log_every == 0 or last or done == 1:
+            self._report(done, metrics)
+        evaluating = self._validation and (done % training.evaluate_every == 0 or last)
+        saving = last or stopping or done % training.checkpoint_every == 0
+        if saving or evaluating:
+            self._watch.settle()
+            psnr = self._evaluate(done, state) if evaluating else None
+            self._save(state, psnr)
+        if stopping:
+            self._progress.log(
+                f"stopped by {reason or 'another process'} after step {done} of "
+                f"{training.num_steps}, which is saved; the same command resumes from "
+                "there"
+            )
+        return stopping
+
+    def _report(self, done: int, metrics: Metrics) -> None:
+        scalars = {name: float(value) for name, value in metrics.items()}
+        scalars |= self._progress.report(done, scalars)
+        if self._output:
+            self._output.writer.write_scalars(done, scalars)
+
+    def _evaluate(self, done: int, state: GANState) -> float:
+        """Evaluates, in all processes; gives the number that checkpoints compete in."""
+        scores = self._validation.evaluate(state.ema)
+        self._progress.log(f"step {done}\n{scores.table}")
+        if self._output:
+            self._output.write_scores(done, scores)
+        return scores.choosing
+
+    def _save(self, state: GANState, psnr: float | None) -> None:
+        if not self._output:
+            return
+        try:
+            self._output.checkpoints.save(state, self._config, psnr, self._notes)
+        except FloatingPointError as error:
+            if jax.process_count() > 1:
+                # The batch is in all of them, and only this one is here.
+                raise DivergedError(str(error)) from None
+            raise self._watch.report(str(error)) from None
 
 
 class _Output:
@@ -208,10 +248,12 @@ class _Output:
         self.checkpoints = checkpoints.Checkpoints(workdir)
         with atomic.aside(workdir / "config.json") as part:
             part.write_text(config.to_json_best_effort(indent=2))
-        self.writer = metric_writers.Several(
-            metric_writers.JsonLines(workdir / "metrics.jsonl", first_step),
-            metric_writers.TensorBoard(workdir),
-        )
+        writers = [metric_writers.JsonLines(workdir / "metrics.jsonl", first_step)]
+        try:
+            writers.append(metric_writers.TensorBoard(workdir))
+        except ImportError as error:
+            _LOG.warning("no files for TensorBoard: %s", error)
+        self.writer = metric_writers.MultiWriter(writers)
 
     def __enter__(self) -> "_Output":
         return self
@@ -219,18 +261,16 @@ class _Output:
     def __exit__(self, *_: object) -> None:
         self.checkpoints.__exit__()
 
-    def write_evaluation(
-        self, step: int, evaluation: evaluate.Evaluation, picture: np.ndarray
-    ) -> None:
+    def write_scores(self, step: int, scores: "Scores") -> None:
         """The table, its numbers as metrics, and the picture."""
-        self.writer.write_scalars(step, evaluate.scalars(evaluation))
+        self.writer.write_scalars(step, scores.scalars)
         path = self._workdir / "pictures" / f"{step:07d}.png"
-        pictures.write_image(path, picture)
-        self.writer.write_images(step, {"panel": picture[None]})
-        evaluate.write(evaluation, self._workdir)
+        pictures.write_image(path, scores.panel)
+        self.writer.write_images(step, {"panel": scores.panel[None]})
+        scores.write(self._workdir)
         self.writer.flush()
 
-    def say_where(self) -> None:
+    def log_paths(self) -> None:
         """Names what was written."""
         best = self.checkpoints.best_step()
         folder = self._workdir / checkpoints.FOLDER
@@ -238,22 +278,6 @@ class _Output:
         for name in ("metrics.jsonl", "evaluation.json", "evaluation.csv", "pictures"):
             if (self._workdir / name).exists():
                 _LOG.info("%s", self._workdir / name)
-
-
-def _evaluate(
-    config: Any, state: GANState, pairs: list[Pair], lpips: evaluate.Distance | None
-) -> tuple[evaluate.Evaluation, np.ndarray]:
-    """Scores the moving average, and makes a panel of the first pair."""
-    fields = config.model.generator.to_dict()
-    derainer = Derainer(LoadedGenerator(fields, jax.device_get(state.ema), "training"))
-    evaluation = evaluate.evaluate(derainer.run, pairs, lpips)
-    output, attention = derainer.run(pairs[0].rainy)
-    return evaluation, panel(pairs[0], output, attention)
-
-
-def panel(pair: Pair, output: np.ndarray, attention: np.ndarray) -> np.ndarray:
-    """Rainy, the attention maps of every step, output, clean, in a row; uint8 RGB."""
-    return pictures.side_by_side([pair.rainy, *attention, output, pair.clean])
 
 
 class _Pace:
@@ -281,4 +305,4 @@ class _Pace:
                     "; on a CPU, configs/quickstart.py shows the whole pipeline in "
                     "minutes"
                 )
-            self._progress.say(text)
+            self._progress.log(text)

@@ -4,13 +4,12 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-from raindrop import progress
 from raindrop.media import atomic
 
 _LOG = logging.getLogger(__name__)
@@ -86,10 +85,10 @@ class TensorBoard:
         self._writer.flush()
 
 
-class Several:
+class MultiWriter:
     """Writes to several writers."""
 
-    def __init__(self, *writers: MetricWriter) -> None:
+    def __init__(self, writers: Sequence[MetricWriter]) -> None:
         self._writers = writers
 
     def write_scalars(self, step: int, scalars: Mapping[str, float]) -> None:
@@ -120,12 +119,13 @@ class Progress:
     def __init__(self, first_step: int, num_steps: int, batch_size: int) -> None:
         self._num_steps = num_steps
         self._batch_size = batch_size
-        self._bar = progress.bar(total=num_steps, initial=first_step, unit="step")
+        self._bar = _bar(first_step, num_steps)
         self._since = (time.monotonic(), first_step)
 
     def update(self, step: int) -> None:
         """One more step is done."""
-        self._bar.update(step - self._bar.n if not self._bar.disable else 0)
+        if self._bar is not None:
+            self._bar.update(step - self._bar.n)
 
     def report(self, step: int, scalars: Mapping[str, float]) -> dict[str, float]:
         """Shows the metrics; gives {'images_per_second'} since the last report."""
@@ -135,7 +135,7 @@ class Progress:
         rate = self._batch_size / seconds
         shown = {k: f"{v:.4g}" for k, v in scalars.items() if k in _SHOWN}
         shown["images/s"] = f"{rate:.3g}"
-        if self._bar.disable:
+        if self._bar is None:
             left = duration(seconds * (self._num_steps - step))
             numbers = "  ".join(f"{k} {v}" for k, v in shown.items())
             _LOG.info("step %d/%d  %s  %s left", step, self._num_steps, numbers, left)
@@ -143,9 +143,9 @@ class Progress:
             self._bar.set_postfix(shown)
         return {"images_per_second": rate}
 
-    def say(self, text: str) -> None:
+    def log(self, text: str) -> None:
         """A line that does not disturb the bar."""
-        if self._bar.disable:
+        if self._bar is None:
             for line in text.splitlines():
                 _LOG.info("%s", line)
         else:
@@ -153,7 +153,18 @@ class Progress:
 
     def close(self) -> None:
         """Ends the bar."""
-        self._bar.close()
+        if self._bar is not None:
+            self._bar.close()
+
+
+def _bar(first_step: int, num_steps: int) -> Any:
+    """A bar of tqdm's; None where nobody would see it move, or there is no tqdm."""
+    try:
+        from raindrop import progress
+    except ImportError:
+        return None
+    bar = progress.bar(total=num_steps, initial=first_step, unit="step")
+    return None if bar.disable else bar
 
 
 _SHOWN = ("g_total", "g_multiscale", "g_attention", "g_adversarial", "d_total")

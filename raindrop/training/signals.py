@@ -46,7 +46,7 @@ class StopSignals:
         _LOG.info("%s: this step is finished and saved first", self.received)
 
 
-class Agreement:
+class StopTogether:
     """Lets all processes of a run stop at the same step.
 
     A signal may reach one process alone, or each at another step; but all have to
@@ -57,7 +57,7 @@ class Agreement:
         self._any = jax.pmap(lambda x: jax.lax.pmax(x, "all"), "all", out_axes=None)
         self._last: jax.Array | None = None
 
-    def any(self, mine: bool) -> bool:
+    def any_wants(self, mine: bool) -> bool:
         """Whether a process wants to stop; every process calls this every step.
 
         With several processes the answer is a step late: that of the step before is
