@@ -106,6 +106,7 @@ def get_config() -> ConfigDict:
     config.model.generator.bgr = False  # colour order inside the network
     config.model.generator.signed = False  # [-1, 1] inside the network
     config.model.discriminator = ConfigDict()
+    # Of the blog post's listing; the authors' own file has (8, 16, 64, 128, 128, 128).
     config.model.discriminator.channels = (8, 16, 32, 64, 128, 128)
     config.model.discriminator.strided_channels = (64, 64, 32)
     config.model.discriminator.dense = 1024

@@ -20,7 +20,16 @@ The losses are the repository's, without its slips:
 - D's logits replace log(D) with D nudged off 0 and 1 by 1e-7;
 - the mask is the default's, made from pictures of their own size; the repository first
   squeezed 720x480 into 376x256, and opened and closed the mask;
+- there a pixel is drop where the differences of its three channels sum to 35 of 255 and
+  more, here where the largest of them is above 30;
 - crops are square, 240 and not 360x240, and the discriminator has biases;
+- the discriminator sees RGB in [0, 1] and pads all sides alike; theirs sees BGR in
+  [-1, 1] and pads as TensorFlow does;
+- targets at 1/4 and 1/2 size are means of pixels, and not resized bilinearly;
+- the last layers of the three pictures start a tenth as large, close to no picture;
+- VGG's features are brought to the scale of an input of unit variance before they are
+  compared, so that one weight means the same for all sets of VGG weights;
+- what is evaluated is the moving average of the weights, and not the last ones;
 - Adam for both networks, where the generator had momentum; the rate is constant, as it
   was: its decay never saw the step.
 """

@@ -1,4 +1,7 @@
-"""The released networks in PyTorch, to hold ours against; written from design.md."""
+"""The released networks in PyTorch, to hold ours against.
+
+The generator is written from the released state dict (rui1996/DeRaindrop), the
+discriminator from the blog post's listing."""
 
 import itertools
 

@@ -23,10 +23,17 @@ class Discriminator(nn.Module):
     """Six 5x5 convolutions, a map that weighs them, three of stride four, two dense.
 
     It works for the crop size that it was initialised with: the dense layer sees every
-    position. The two dense layers have nothing between them, as released.
+    position. The two dense layers have nothing between them.
+
+    The layers are those of the blog post's listing of the paper's network. The authors'
+    repository (rui1996/DeRaindrop) has a file of its own, which differs: channels 8, 16,
+    64, 128, 128, 128, strided layers that pad by 1 where these pad by 2, and a seventh
+    layer that is applied twice, which its own widths do not allow: it cannot run, and
+    no weights of it were released. Its widths are to be had with `channels`.
 
     Attributes:
-      channels: of the full-size convolutions.
+      channels: of the full-size convolutions; the listing's by default, and
+        (8, 16, 64, 128, 128, 128) for those of the authors' file.
       strided_channels: of the convolutions of stride four.
       dense: width of the first dense layer.
       attentive: whether there is a map; without one (the paper's ablation A+D) the

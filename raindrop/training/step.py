@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import jax
@@ -10,7 +11,7 @@ import optax
 from jax.flatten_util import ravel_pytree
 
 from raindrop.models.discriminator import Discriminator
-from raindrop.models.interface import Network
+from raindrop.models.interface import GeneratorOutput, Network
 from raindrop.models.vgg import VGG16
 from raindrop.training import losses
 from raindrop.training.losses import Objective
@@ -59,73 +60,17 @@ def train_step(
       The new state, and scalars: the losses `g_*` and `d_*` before their weights, the
       sums `g_total` and `d_total`, gradient norms and learning rates.
     """
-    rainy, clean, mask = batch["rainy"], batch["clean"], batch["mask"]
-    adversarial = objective.adversarial > 0
-    perceptual = objective.perceptual > 0 and networks.vgg is not None
-
-    def discriminate(params: Any, image: jax.Array) -> Any:
-        return networks.discriminator.apply({"params": params}, image)
-
-    def vgg(image: jax.Array) -> dict[str, jax.Array]:
-        return networks.vgg.apply({"params": vgg_params}, image)
 
     def mean_over_devices(tree: Any) -> Any:
         return tree if axis_name is None else jax.lax.pmean(tree, axis_name)
 
-    target_features = vgg(clean) if perceptual else None
-
-    def generator_loss(params: Any) -> tuple[jax.Array, tuple[Any, Metrics]]:
-        output = networks.generator.apply({"params": params}, rainy)
-        metrics = {
-            "g_attention": losses.attention_loss(
-                output.attention, mask, objective.attention_decay
-            ),
-            "g_multiscale": losses.multiscale_loss(
-                output.scales,
-                clean,
-                objective.multiscale,
-                objective.multiscale_norm,
-                objective.least_mse,
-            ),
-        }
-        total = objective.attention * metrics["g_attention"] + metrics["g_multiscale"]
-        if objective.gate > 0 and output.gate is not None:
-            metrics["g_gate"] = jnp.mean((output.gate - mask) ** 2)
-            total += objective.gate * metrics["g_gate"]
-        if objective.ssim > 0:
-            metrics["g_ssim"] = losses.ssim_loss(output.image, clean)
-            total += objective.ssim * metrics["g_ssim"]
-        if perceptual:
-            metrics["g_perceptual"] = losses.perceptual_loss(
-                vgg(output.image), target_features, networks.vgg.feature_scale
-            )
-            total += objective.perceptual * metrics["g_perceptual"]
-        if adversarial:
-            fake = discriminate(state.discriminator.params, output.image)
-            metrics["g_adversarial"] = losses.adversarial_loss(
-                fake.logits, objective.adversarial_loss
-            )
-            total += objective.adversarial * metrics["g_adversarial"]
-        return total, (output, metrics | {"g_total": total})
-
-    def discriminator_loss(params: Any) -> tuple[jax.Array, Metrics]:
-        real = discriminate(params, clean)
-        fake = discriminate(params, jax.lax.stop_gradient(output.image))
-        d_real, d_fake = losses.discriminator_losses(real.logits, fake.logits)
-        attention = mask
-        if objective.map_target == "attention":
-            attention = jax.lax.stop_gradient(output.attention[-1])
-        d_map = losses.map_loss(real.map, fake.map, attention)
-        total = d_real + d_fake + objective.map * d_map
-        return total, {
-            "d_real": d_real,
-            "d_fake": d_fake,
-            "d_map": d_map,
-            "d_total": total,
-        }
-
-    gradients, (output, metrics) = jax.grad(generator_loss, has_aux=True)(
-        state.generator.params
+    gradients, (output, metrics) = jax.grad(_generator_loss, has_aux=True)(
+        state.generator.params,
+        state.discriminator.params,
+        vgg_params,
+        batch,
+        networks,
+        objective,
     )
     gradients = mean_over_devices(gradients)
     generator = state.generator.apply_gradients(grads=gradients)
@@ -133,9 +78,9 @@ def train_step(
     metrics["g_learning_rate"] = schedules["generator"](state.step)
 
     discriminator = state.discriminator
-    if adversarial:
-        gradients, d_metrics = jax.grad(discriminator_loss, has_aux=True)(
-            state.discriminator.params
+    if objective.adversarial > 0:
+        gradients, d_metrics = jax.grad(_discriminator_loss, has_aux=True)(
+            discriminator.params, output, batch, networks, objective
         )
         gradients = mean_over_devices(gradients)
         discriminator = discriminator.apply_gradients(grads=gradients)
@@ -146,6 +91,73 @@ def train_step(
     ema = optax.incremental_update(generator.params, state.ema, 1 - ema_decay)
     metrics = {name: jnp.asarray(value) for name, value in metrics.items()}
     return GANState(generator, discriminator, ema), mean_over_devices(metrics)
+
+
+def _generator_loss(
+    params: Any,
+    discriminator_params: Any,
+    vgg_params: Any,
+    batch: Batch,
+    networks: Networks,
+    objective: Objective,
+) -> tuple[jax.Array, tuple[GeneratorOutput, Metrics]]:
+    """L_G of a batch, and what the generator gave; the gradient is by `params`."""
+    clean, mask = batch["clean"], batch["mask"]
+    output = networks.generator.apply({"params": params}, batch["rainy"])
+    metrics = {
+        "g_attention": losses.attention_loss(
+            output.attention, mask, objective.attention_decay
+        ),
+        "g_multiscale": losses.multiscale_loss(
+            output.scales,
+            clean,
+            objective.multiscale,
+            objective.multiscale_norm,
+            objective.least_mse,
+        ),
+    }
+    total = objective.attention * metrics["g_attention"] + metrics["g_multiscale"]
+    if objective.gate > 0 and output.gate is not None:
+        metrics["g_gate"] = jnp.mean((output.gate - mask) ** 2)
+        total += objective.gate * metrics["g_gate"]
+    if objective.ssim > 0:
+        metrics["g_ssim"] = losses.ssim_loss(output.image, clean)
+        total += objective.ssim * metrics["g_ssim"]
+    if objective.perceptual > 0 and networks.vgg is not None:
+        vgg = partial(networks.vgg.apply, {"params": vgg_params})
+        metrics["g_perceptual"] = losses.perceptual_loss(
+            vgg(output.image), vgg(clean), networks.vgg.feature_scale
+        )
+        total += objective.perceptual * metrics["g_perceptual"]
+    if objective.adversarial > 0:
+        fake = networks.discriminator.apply(
+            {"params": discriminator_params}, output.image
+        )
+        metrics["g_adversarial"] = losses.adversarial_loss(
+            fake.logits, objective.adversarial_loss
+        )
+        total += objective.adversarial * metrics["g_adversarial"]
+    return total, (output, metrics | {"g_total": total})
+
+
+def _discriminator_loss(
+    params: Any,
+    output: GeneratorOutput,
+    batch: Batch,
+    networks: Networks,
+    objective: Objective,
+) -> tuple[jax.Array, Metrics]:
+    """L_D of a batch; no gradient goes into the generator's `output`."""
+    output = jax.lax.stop_gradient(output)
+    discriminate = partial(networks.discriminator.apply, {"params": params})
+    real, fake = discriminate(batch["clean"]), discriminate(output.image)
+    d_real, d_fake = losses.discriminator_losses(real.logits, fake.logits)
+    target = batch["mask"]
+    if objective.map_target == "attention":
+        target = output.attention[-1]
+    d_map = losses.map_loss(real.map, fake.map, target)
+    total = d_real + d_fake + objective.map * d_map
+    return total, {"d_real": d_real, "d_fake": d_fake, "d_map": d_map, "d_total": total}
 
 
 def _norm(gradients: Any) -> jax.Array:
