@@ -86,6 +86,18 @@ def test_held_out_pairs_are_not_trained_on(sets):
         assert np.ascontiguousarray(window[:, ::-1]).tobytes() not in seen
 
 
+def test_pairs_of_one_scene_are_known(tmp_path):
+    """Where the ground truth of two is the same picture."""
+    folder = fake_set.write_folders(tmp_path, {"train": 4})
+    gt = folder / "train" / "gt"
+    (gt / "3_clean.png").write_bytes((gt / "1_clean.png").read_bytes())
+    for _ in range(2):  # prepared, and read again
+        pairs = raindrop_dataset.Builder.open_split(folder, "train", same_scene=0.97)
+        labels = pairs.labels()
+        assert labels[1] == labels[3]
+        assert len(set(labels)) == 3
+
+
 def test_new_files_are_prepared_anew(sets, tmp_path):
     folder = fake_set.write_folders(tmp_path / "set", {"train": 1})
     assert len(raindrop_dataset.Builder.open_split(folder, "train")) == 1
