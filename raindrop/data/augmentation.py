@@ -4,7 +4,7 @@ NumPy and Pillow alone, for `data.reader=numpy`, which runs where little else is
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -45,7 +45,7 @@ NUM_DRAWS = len(Draws._fields)
 
 
 def augment(
-    images: np.ndarray, draws: Sequence[float], data: Any, scene: bool
+    images: np.ndarray, draws: Iterable[float], data: Any, scene: bool
 ) -> np.ndarray:
     """A random crop as a config's `data` group describes it.
 

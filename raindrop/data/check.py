@@ -12,7 +12,7 @@ from skimage.registration import phase_cross_correlation
 from raindrop.data import masks, pairs, scenes, sources
 from raindrop.data.pairs import Pair, PairSet
 from raindrop.data.rendered_pairs import thumbnail
-from raindrop.data.sources.source import PairSource, Part
+from raindrop.data.sources.source import PairSource, Part, Source
 from raindrop.errors import UserError, printable
 from raindrop.media import pictures
 
@@ -43,7 +43,8 @@ def check(config: Any, folder: str | Path) -> tuple[str, list[Path]]:
             continue
         lines.append(f"{part.title}: {len(part.pairs)} pairs")
         found, rows, vectors[part.title] = _look(part.pairs, config)
-        if part.trained_on and config.eval.num_images:
+        held_out = part.trained_on and config.eval.num_images
+        if held_out and isinstance(source, PairSource):
             found += _split_lines(source, part.pairs, vectors[part.title])
         lines += [f"  {line}" for line in found]
         if rows:
@@ -62,7 +63,7 @@ def check(config: Any, folder: str | Path) -> tuple[str, list[Path]]:
     return printable("\n".join(lines)), sheets
 
 
-def _parts(config: Any) -> Iterator[tuple[PairSource, Part]]:
+def _parts(config: Any) -> Iterator[tuple[Source, Part]]:
     """The sets that training and evaluation would read, with their sources."""
     names = list(sources.weights(config.data))
     for name in names:

@@ -127,20 +127,22 @@ def _find_in(folder: Path) -> tuple[list[PairFiles], list[Path]]:
     if sides:
         sides.say()
         return _match_folders(sides.rainy, sides.clean)
-    subfolders = [sub for sub in _subfolders(folder) if _Sides.of(sub)]
-    if len(subfolders) == 1:
-        return _find_in(subfolders[0])
-    if any(_SPLITS.search(sub.name) for sub in subfolders):
-        names = " or ".join(sub.name for sub in subfolders)
+    found = {sub: _Sides.of(sub) for sub in _subfolders(folder)}
+    by_scene = {sub: inside for sub, inside in found.items() if inside}
+    if len(by_scene) == 1:
+        return _find_in(*by_scene)
+    if any(_SPLITS.search(sub.name) for sub in by_scene):
+        names = " or ".join(sub.name for sub in by_scene)
         raise UserError(
             f"{folder} holds several sets of pairs; set data.dir to one: {names}"
         )
-    if subfolders:
-        return _match_scenes(subfolders)
+    if by_scene:
+        _LOG.info("%s: %d scenes", folder, len(by_scene))
+        return _match_scenes(by_scene)
     paths = _images(folder)
-    found = _one_folder(folder, paths)
-    if found:
-        return found
+    pairs = _one_folder(folder, paths)
+    if pairs:
+        return pairs
     if paths and _look_side_by_side(paths):
         return _side_by_side(folder, "left"), []
     raise UserError(
@@ -177,9 +179,9 @@ class _Sides:
         if not clean or not rainy:
             return None
         if len(clean) > 1:
-            names = " and ".join(sub.name for sub in clean)
+            several = " and ".join(sub.name for sub in clean)
             raise UserError(
-                f"{folder} holds several folders of clean pictures ({names}); say "
+                f"{folder} holds several folders of clean pictures ({several}); say "
                 "which with data.rainy and data.clean"
             )
         aside = [sub for sub in by_side["aside"] + by_side[""] if _images(sub)]
@@ -262,12 +264,11 @@ def _no_match(
     )
 
 
-def _match_scenes(folders: Sequence[Path]) -> tuple[list[PairFiles], list[Path]]:
+def _match_scenes(folders: Mapping[Path, _Sides]) -> tuple[list[PairFiles], list[Path]]:
     """The pairs of folders of scenes, each with its rainy and clean folder inside."""
     found: list[PairFiles] = []
     alone: list[Path] = []
-    for folder in folders:
-        sides = _Sides.of(folder)
+    for folder, sides in folders.items():
         pairs, left = _match_folders(sides.rainy, sides.clean)
         found += [
             dataclasses.replace(
@@ -278,7 +279,6 @@ def _match_scenes(folders: Sequence[Path]) -> tuple[list[PairFiles], list[Path]]
             for pair in pairs
         ]
         alone += left
-    _LOG.info("%s: %d scenes", folders[0].parent, len(folders))
     return found, alone
 
 

@@ -32,7 +32,7 @@ class SplitFiles(NamedTuple):
     counts: tuple[int, ...]
 
 
-class PairBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+class PairBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
     """A set of pairs in two folders, one zip file or folder for each split.
 
     An example: 'rainy' and 'clean', uint8 RGB [H, W, 3], and 'name'. Splits are those
@@ -131,7 +131,7 @@ class PairBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         Raises:
           UserError: there is none.
         """
-        sources = {}
+        sources: dict[str, Path] = {}
         for split, files in cls.splits.items():
             for path in (folder / f"{files.stem}.zip", folder / files.stem):
                 if path.exists():
@@ -279,7 +279,8 @@ def _read(source: Path, folders: tuple[str, str], page: str) -> Iterator[_Stored
     """
     opened = _zip(source, page) if source.suffix == ".zip" else _folder(source)
     with opened as (paths, read):
-        sides, roots = [], []
+        sides: list[list[PurePosixPath]] = []
+        roots: list[PurePosixPath] = []
         for folder in folders:
             inside = [path for path in paths if folder in path.parts[:-1]]
             root = {_up_to(path, folder) for path in inside}
@@ -291,7 +292,7 @@ def _read(source: Path, folders: tuple[str, str], page: str) -> Iterator[_Stored
                 )
             sides.append(inside)
             roots.append(*root)
-        matched, alone = layouts.match(*sides, *roots)
+        matched, alone = layouts.match(sides[0], sides[1], roots[0], roots[1])
         used = {clean for _, _, clean in matched}
         alone += [path for path in sides[1] if path not in used]
         if alone:
