@@ -64,6 +64,7 @@ def error(capsys, *argv):
         ("--config=nowhere", "by name there are "),
         ("--config=configs/nowhere.py", "no config file configs/nowhere.py"),
         ("--config=quickstart:big", "no text after a colon"),
+        ("--config=ablation:B", "there are A, A+D"),
         ("--config.training.num_stepz=3", "did you mean num_steps"),
         ("--config.trainin.num_steps=3", "did you mean training"),
         ("--config.training.num_steps=abc", "num_steps"),

@@ -65,7 +65,12 @@ def load_config(name: str | Path) -> ConfigDict:
                 "takes no text after a colon" if choice else "needs one: FILE.py:TEXT"
             )
             raise UserError(f"{path} {what}") from None
-        config = module.get_config(*arguments)
+        try:
+            config = module.get_config(*arguments)
+        except ValueError as error:
+            if not choice:
+                raise
+            raise UserError(f"{path}: {error}") from None
     if not isinstance(config, ConfigDict):
         raise UserError(f"{path}: get_config() must return a ConfigDict")
     return config.lock()
