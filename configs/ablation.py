@@ -7,13 +7,13 @@ Command:  for part in A A+D A+AD AA+AD; do
 Hardware: any, as quickstart.py, whose network, drops and photographs these are.
 Result:   not run to its end yet by this project: no number is claimed. Each run's
           evaluation.json holds its row; all four start from one seed and see the same
-          crops under the same drops. On test_a the paper has 29.25 / 0.7853 (A), 30.88 /
-          0.8670 (A+D), 30.60 / 0.8710 (A+AD) and 31.57 / 0.9023 (AA+AD).
+          crops under the same drops. On test_a the paper has 29.25 / 0.7853 (A),
+          30.88 / 0.8670 (A+D), 30.60 / 0.8710 (A+AD) and 31.57 / 0.9023 (AA+AD).
 
 A: the autoencoder alone. A+D: with a discriminator that has no map. A+AD: with the
 attentive one, whose map's target is the mask, since there is no attention map. AA+AD:
-the whole. For the full size: `config = default.get_config()` below, and the commands with
-`--config.data.photos=FOLDER`.
+the whole. For the full size: `default` in place of `quickstart` below, and the commands
+with `--config.data.photos=FOLDER`.
 """
 
 from ml_collections import ConfigDict

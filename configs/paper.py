@@ -13,12 +13,12 @@ Result:   the paper reports 31.57 dB and 0.9023 on test_a (protocol `release`). 
 
 The generator is the released one; where it and the paper differ, the release wins. A
 discriminator was not released in a form that runs: ours is that of the blog post's
-listing (see raindrop/models/discriminator.py). The paper gives no learning rate, batch or
-number of steps, and says little of the optimizer: Adam with b1 = 0.5, the cosine,
+listing (see raindrop/models/discriminator.py). The paper gives no learning rate, batch
+or number of steps, and says little of the optimizer: Adam with b1 = 0.5, the cosine,
 gradients clipped to a norm of 1 and the moving average that is evaluated are ours, the
-default's, and so are the layers of VGG-16 whose features are compared (those of the
-release's code, relu1_1 to relu2_2) and the scale that they are brought to. A few of the
-861 training pairs are held out to choose the checkpoint; test_a chooses nothing.
+default's, and so are the layers of VGG-16 whose features are compared (relu1_1 to
+relu2_2) and the scale that they are brought to. A few of the 861 training pairs are
+held out to choose the checkpoint; test_a chooses nothing.
 """
 
 from ml_collections import ConfigDict

@@ -26,10 +26,10 @@ class Discriminator(nn.Module):
     position. The two dense layers have nothing between them.
 
     The layers are those of the blog post's listing of the paper's network. The authors'
-    repository (rui1996/DeRaindrop) has a file of its own, which differs: channels 8, 16,
-    64, 128, 128, 128, strided layers that pad by 1 where these pad by 2, and a seventh
-    layer that is applied twice, which its own widths do not allow: it cannot run, and
-    no weights of it were released. Its widths are to be had with `channels`.
+    repository (rui1996/DeRaindrop) has a file of its own, which differs: channels 8,
+    16, 64, 128, 128, 128, strided layers that pad by 1 where these pad by 2, and a
+    seventh layer that is applied twice, which its own widths do not allow: it cannot
+    run, and no weights of it were released. Its widths are to be had with `channels`.
 
     Attributes:
       channels: of the full-size convolutions; the listing's by default, and
