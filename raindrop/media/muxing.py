@@ -120,7 +120,7 @@ def _uncopied(source: Path, target: Path, info: VideoInfo) -> dict[int, str]:
         names = {track.index: containers.describe(track) for track in tracks}
     for index, name in names.items():
         others = [other for other in names if other != index]
-        trial = target.with_name(f".{target.name}.trial")
+        trial = atomic.beside(target, ".trial", hidden=True)
         try:
             with (
                 containers.open_(source) as original,

@@ -15,9 +15,7 @@ import av
 import numpy as np
 
 from raindrop.errors import UserError
-from raindrop.media import containers, muxing
-from raindrop.media.folder_lock import NAME as LOCK
-from raindrop.media.folder_lock import FolderLock
+from raindrop.media import atomic, containers, muxing
 from raindrop.media.video import VideoInfo, matrix
 
 SEGMENT = 120  # frames; at most this much work is done twice after an interruption
@@ -65,7 +63,7 @@ class Segments:
                 )
         self._targets, self._source, self._info = targets, source, info
         self._first = next(iter(targets.values()))
-        self._folder = self._first.with_name(f".{self._first.name}.parts")
+        self._folder = atomic.beside(self._first, ".parts", hidden=True)
         self._writers: dict[str, _Writer] = {}
         self._count = self._index = self.done = 0
         self.state: np.ndarray | None = None
@@ -80,10 +78,10 @@ class Segments:
         """Takes the segments that an earlier run left.
 
         Raises:
-          UserError: another process is making the same video.
+          InUseError: another process is making the same video.
         """
         self._exit = contextlib.ExitStack()
-        self._exit.enter_context(FolderLock(self._folder, "give another output"))
+        self._exit.enter_context(atomic.held(self._first))
         with contextlib.ExitStack() as failing:
             failing.push(self._exit)
             self._resume()
@@ -109,9 +107,8 @@ class Segments:
         path = self._folder / "manifest.json"
         text = json.dumps(self._made_with, sort_keys=True)
         if not path.exists() or path.read_text() != text:
-            for old in self._folder.iterdir():
-                if old.name != LOCK:
-                    old.unlink()
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder.mkdir()
             path.write_text(text)
         while self._marker(self._index).exists():
             self._index += 1

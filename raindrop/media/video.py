@@ -176,6 +176,8 @@ def _light(frame: av.VideoFrame) -> dict[str, str]:
 def _dropped(stream: Any, frame: av.VideoFrame) -> tuple[str, ...]:
     names = {_UNWRITABLE[t] for t in _side_data(frame) if t in _UNWRITABLE}
     has_alpha = any(component.is_alpha for component in frame.format.components)
+    if max(component.bits for component in frame.format.components) > 10:
+        names.add("bits after the tenth")
     # FFmpeg's own decoder of VP9 leaves the alpha channel away.
     if has_alpha or stream.metadata.get("alpha_mode") == "1":
         names.add("transparency")

@@ -143,6 +143,9 @@ class _Work:
         self.progress.reset(total)
         self._run_pictures(sizes)
         for job, info in infos.items():
+            # Another process may have made it since.
+            if not self.left_to_do([job]):
+                continue
             with self._noting(job):
                 damage = videos.derain_video(
                     self._derainer,

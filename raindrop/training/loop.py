@@ -18,9 +18,9 @@ from ml_collections import ConfigDict
 from raindrop.data import pipeline
 from raindrop.errors import UserError
 from raindrop.media import atomic, pictures
-from raindrop.media.folder_lock import FolderLock
 from raindrop.training import config_check, distributed, metric_writers
 from raindrop.training.divergence import DivergedError, Watch
+from raindrop.training.run_lock import RunLock
 from raindrop.training.setup import make_networks, make_state, make_step, replicate
 from raindrop.training.signals import StopSignals, StopTogether
 from raindrop.training.state import GANState
@@ -53,7 +53,7 @@ def train_and_evaluate(
       make_batches: where the batches come from.
 
     Raises:
-      UserError: see `config_check.values`, `FolderLock`, `setup.make_networks`,
+      UserError: see `config_check.values`, `RunLock`, `setup.make_networks`,
         `pipeline.batches`, `checkpoints.read_newest` and `Watch`; a device without
         memory left, or another process that has died.
     """
@@ -63,7 +63,7 @@ def train_and_evaluate(
     with contextlib.ExitStack() as stack:
 
         def first_step() -> int:
-            stack.enter_context(FolderLock(workdir))
+            stack.enter_context(RunLock(workdir))
             saved = checkpoints.read_newest(workdir)
             return saved.step if saved else 0
 

@@ -1,4 +1,4 @@
-"""One process at a time in a folder."""
+"""One run at a time in a work directory."""
 
 import errno
 import fcntl
@@ -11,24 +11,21 @@ from raindrop.errors import UserError
 NAME = "run.lock"
 
 
-class FolderLock:
-    """Holds a folder, from `with` to its end, for this process alone.
+class RunLock:
+    """Holds a work directory, from `with` to its end, for this process alone.
 
     The kernel lets go of the lock when its process ends, whatever ended it: the file
     that a killed run leaves behind locks nobody out. Its text says who holds it.
 
     Args:
-      folder: made if it is missing, and removed again if nothing was put into it.
-      instead: what to do where it cannot be had.
+      workdir: made if it is missing, and removed again if nothing was put into it.
     """
 
-    def __init__(
-        self, folder: str | Path, instead: str = "give another --workdir"
-    ) -> None:
-        self._folder, self._instead = Path(folder), instead
-        self._path = self._folder / NAME
+    def __init__(self, workdir: str | Path) -> None:
+        self._workdir = Path(workdir)
+        self._path = self._workdir / NAME
 
-    def __enter__(self) -> "FolderLock":
+    def __enter__(self) -> "RunLock":
         """Takes the lock.
 
         Raises:
@@ -37,16 +34,18 @@ class FolderLock:
         try:
             self._made = [
                 folder
-                for folder in (self._folder, *self._folder.parents)
+                for folder in (self._workdir, *self._workdir.parents)
                 if not folder.exists()
             ]
+            self._workdir.mkdir(parents=True, exist_ok=True)
             self._descriptor = self._lock()
             text = f"process {os.getpid()} on {socket.gethostname()}"
             os.ftruncate(self._descriptor, 0)
             os.pwrite(self._descriptor, text.encode(), 0)
         except OSError as error:
             raise UserError(
-                f"{self._folder} cannot be written ({error.strerror}); {self._instead}"
+                f"{self._workdir} cannot be written ({error.strerror}); "
+                "give another --workdir"
             ) from None
         return self
 
@@ -61,7 +60,6 @@ class FolderLock:
 
     def _lock(self) -> int:
         while True:
-            self._folder.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -71,11 +69,10 @@ class FolderLock:
                 if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
                     raise
                 raise UserError(
-                    f"{self._folder} is in use by {holder or 'another process'}; "
-                    f"end that one first, or {self._instead}"
+                    f"{self._workdir} is in use by {holder or 'another process'}; "
+                    "end that one first, or give another --workdir"
                 ) from None
-            # The holder before us may have removed the file after we had opened it, or
-            # the folder with it;
+            # The holder before us may have removed the file after we had opened it;
             # then we have locked something that nobody else will find.
             try:
                 if os.path.samestat(os.fstat(descriptor), os.stat(self._path)):
