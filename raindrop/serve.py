@@ -37,7 +37,7 @@ from raindrop.export import engines
 from raindrop.media import containers, pictures, video
 from raindrop.restoration import files, jobs
 from raindrop.restoration.derainer import Derainer
-from raindrop.weights import PRETRAINED
+from raindrop.weights import SHIPPED
 
 _PREVIEW = 1600  # pixels of the longer side, of what the page shows
 _KEPT_SECONDS = 3600  # that files of a page that stays open are kept
@@ -392,7 +392,7 @@ def serve(
     """
     limits = limits or Limits()
     offered = {} if weights is None else {str(weights): weights}
-    offered |= {p.stem: p for p in sorted(PRETRAINED.parent.glob("*.safetensors"))}
+    offered |= SHIPPED
     pictures.limit_megapixels(limits.megapixels)
     try:
         listening = socket.create_server((host, port))

@@ -15,6 +15,7 @@ from PIL import Image
 from raindrop.errors import UserError
 from raindrop.media import pictures
 from raindrop.restoration import derainer, files
+from raindrop.weights import PRETRAINED
 
 pytest.importorskip("gradio", reason="needs the extra web")
 
@@ -40,7 +41,7 @@ def photograph(path):
 @pytest.fixture
 def cleaner(tmp_path):
     (tmp_path / "served").mkdir()
-    weights = {"lite": serve.PRETRAINED}
+    weights = {"lite": PRETRAINED}
     return serve.Cleaner(tmp_path / "served", weights)
 
 
