@@ -381,6 +381,7 @@ def _read_tiff(file: BinaryIO) -> _Read:
             notes.append(f"only the first of its {count} pictures is taken")
         fields = tiff.metadata(page, file)
         if tiff.is_for_pillow(page):
+            tiff.check_for_pillow(page)
             file.seek(0)
             with _open(file, "TIFF") as image:
                 array, more = _from_pillow(image)

@@ -116,6 +116,19 @@ def _check_layout(page: Any) -> None:
         raise ValueError("its channels have different depths, or none that is known")
     if page.imagedepth > 1:
         raise ValueError("a volume, not a picture")
+    _check_whole(page)
+    if page.compression == 7:
+        _check_jpegs(page)
+
+
+def check_for_pillow(page: Any) -> None:
+    """Raises ValueError where libtiff would make a picture of damaged data."""
+    _check_whole(page)
+    with contextlib.suppress(NotImplementedError):  # chroma of less resolution
+        page.asarray(maxworkers=1)
+
+
+def _check_whole(page: Any) -> None:
     # tifffile fills what is missing with zeros.
     offsets, counts = page.dataoffsets, page.databytecounts
     there = page.parent.filehandle.size
@@ -125,8 +138,6 @@ def _check_layout(page: Any) -> None:
         for offset, count in segments
     ):
         raise ValueError("damaged: a part of its pixels is missing")
-    if page.compression == 7:
-        _check_jpegs(page)
 
 
 def _check_jpegs(page: Any) -> None:
