@@ -1,11 +1,12 @@
 """What is in a folder, or meant by a pattern: linked folders too, and no loops."""
 
+import fnmatch
 import glob
 import os
-import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+_LOOP = "a link back to a folder that it is in"
 _Found = Iterator[tuple[Path, str]]
 
 
@@ -32,7 +33,7 @@ def below(folder: Path) -> _Found:
                 yield path, "hidden"
             elif path.is_symlink() and _leads_back(path, folder):
                 names.remove(name)
-                yield path, "a link back to a folder that it is in"
+                yield path, _LOOP
         for name in sorted(files):
             path = Path(place, name)
             yield path, _problem(path)
@@ -52,20 +53,38 @@ def matching(pattern: Path) -> tuple[Path, list[tuple[Path, str]]]:
     parts = list(pattern.parts[1:] if pattern.anchor else pattern.parts)
     while parts and os.path.lexists(start / parts[0]):
         start /= parts.pop(0)
-    rest = os.path.join(*parts) if parts else "."
-    names = glob.glob(rest, root_dir=start, recursive=True)
-    names = names or glob.glob(
-        re.sub(r"\[", "[[]", rest), root_dir=start, recursive=True
-    )
-    found = []
-    for path in sorted(start / name for name in names):
-        if path.is_dir():
-            # `**` matches each folder on its way; another pattern may mean its files.
-            if "**" not in parts:
-                found.append((path, "a folder (end the pattern in ** for its files)"))
-        elif not any(_leads_back(f, start) for f in _links_above(path, start)):
-            found.append((path, _problem(path)))
-    return start, found
+    literal = [part.replace("[", "[[]") for part in parts]
+    return start, _found(start, parts) or _found(start, literal)
+
+
+def _found(start: Path, parts: list[str]) -> list[tuple[Path, str]]:
+    if "**" in parts:  # `glob` would go round in loops
+        return sorted(
+            (path, problem)
+            for path, problem in below(start)
+            if problem == _LOOP or _matches(path.relative_to(start).parts, parts)
+        )
+    names = glob.glob(os.path.join(*parts) if parts else ".", root_dir=start)
+    paths = sorted(start / name for name in names)
+    return [
+        (
+            path,
+            "a folder (end in ** for its files)" if path.is_dir() else _problem(path),
+        )
+        for path in paths
+    ]
+
+
+def _matches(names: Sequence[str], parts: Sequence[str]) -> bool:
+    """Whether a path's names fit a pattern's parts; `**` stands for any number."""
+    if not parts:
+        return not names
+    if parts[0] != "**":
+        fits = bool(names) and fnmatch.fnmatchcase(names[0], parts[0])
+        return fits and _matches(names[1:], parts[1:])
+    if len(parts) == 1:
+        return True
+    return any(_matches(names[i:], parts[1:]) for i in range(len(names) + 1))
 
 
 def _problem(path: Path) -> str:
@@ -74,14 +93,6 @@ def _problem(path: Path) -> str:
     if path.is_file():
         return ""
     return "a link that leads nowhere" if path.is_symlink() else "not a file"
-
-
-def _links_above(path: Path, start: Path) -> list[Path]:
-    return [
-        folder
-        for folder in path.parents
-        if folder != start and folder.is_relative_to(start) and folder.is_symlink()
-    ]
 
 
 def _leads_back(link: Path, start: Path) -> bool:

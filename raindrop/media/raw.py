@@ -8,6 +8,8 @@ import os
 
 import numpy as np
 
+_SRGB = (2.4, 12.92)  # exponent, and slope of the straight part near black
+
 
 def read(path: str | os.PathLike) -> np.ndarray:
     """The developed picture, upright: RGB uint16 [H, W, 3].
@@ -20,7 +22,10 @@ def read(path: str | os.PathLike) -> np.ndarray:
     try:
         with rawpy.imread(os.fspath(path)) as raw:
             return raw.postprocess(
-                use_camera_wb=True, no_auto_bright=True, output_bps=16
+                use_camera_wb=True,
+                no_auto_bright=True,
+                output_bps=16,
+                gamma=_SRGB,
             )
     except rawpy.LibRawError as error:
         raise ValueError(f"LibRaw says {error.args[0]!r}") from None

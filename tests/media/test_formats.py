@@ -8,6 +8,7 @@ from pathlib import Path
 import imagecodecs
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image, ImageCms, PngImagePlugin
 
 from raindrop.errors import UserError
@@ -356,4 +357,46 @@ def test_what_is_not_installed_is_named(tmp_path, kind, monkeypatch):
     path = tmp_path / f"a{'.dng' if kind == formats.RAW else ''}"
     path.write_bytes(content[kind] + bytes(64))
     with pytest.raises(UserError, match="needs `pip install"):
+        pictures.decode(path)
+
+
+def test_camera_raw_is_developed_to_srgb(tmp_path):
+    """A DNG of one colour; the camera's matrix is that of sRGB."""
+    pytest.importorskip("rawpy")
+    light = np.array([0.5, 0.25, 0.1])
+    sensor = np.zeros((64, 96), np.uint16)
+    for (row, column), channel in zip(np.ndindex(2, 2), (0, 1, 1, 2), strict=True):
+        sensor[row::2, column::2] = light[channel] * 16383
+    matrix = [
+        3.2405,
+        -1.5371,
+        -0.4985,
+        -0.9693,
+        1.8760,
+        0.0416,
+        0.0556,
+        -0.2040,
+        1.0572,
+    ]
+    tags = [
+        *((tag, "s", 0, "Test", True) for tag in (271, 272, 50708)),
+        (0x828D, "H", 2, (2, 2), True),  # the pattern's size, and the pattern
+        (0x828E, "B", 4, bytes([0, 1, 1, 2]), True),
+        (50706, "B", 4, bytes([1, 4, 0, 0]), True),
+        (50717, "I", 1, 16383, True),  # white
+        (50721, "2i", 9, [v for m in matrix for v in (round(m * 1e4), 10000)], True),
+        (50728, "2I", 3, [1] * 6, True),  # neutral
+        (50778, "H", 1, 21, True),  # D65
+    ]
+    path = tmp_path / "a.dng"
+    tifffile.imwrite(path, sensor, photometric=32803, metadata=None, extratags=tags)
+    after = pictures.decode(path)
+    assert after.pixels.shape == (*pictures.image_size(path), 3) == (64, 96, 3)
+    assert after.pixels.dtype == np.uint16
+    srgb = 1.055 * light ** (1 / 2.4) - 0.055
+    np.testing.assert_allclose(pictures.to_float(after.pixels)[32, 48], srgb, atol=0.01)
+    assert after.exif[0x10F] == "Test"
+    assert any("LibRaw" in note for note in after.notes)
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(UserError, match="LibRaw says"):
         pictures.decode(path)
