@@ -179,7 +179,7 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
 def image_size(path: str | os.PathLike) -> tuple[int, int]:
     """(height, width) after EXIF rotation.
 
-    From the header alone, but for PNG, whose EXIF data may come last.
+    Without decoding the pixels.
 
     Raises:
       UserError: no such file, no picture, or one that is too large.
@@ -197,6 +197,12 @@ def image_size(path: str | os.PathLike) -> tuple[int, int]:
             else:
                 with _open(file, kind) as image:
                     width, height = image.size
+                    if kind != "PNG":
+                        turned = _orientation(image) >= 5
+            if kind == "PNG":  # EXIF may come last, and Pillow decodes all before it
+                file.seek(0)
+                small = io.BytesIO(png.without_pixels(file.read()))
+                with _open(small, kind) as image:
                     turned = _orientation(image) >= 5
         return (width, height) if turned else (height, width)
 
@@ -363,6 +369,9 @@ def _read(path: str | os.PathLike) -> _Read:
             array, more = jpeg.read(data, image.mode)
         elif image.format == "PNG":
             array, more = png.read(data), []
+            with _open(io.BytesIO(png.without_pixels(data)), kind) as small:
+                fields = metadata.of_pillow(small, data)
+                return array, _orientation(small), fields, notes
         else:
             array, more = _from_pillow(image)
             more += _of_jxl(data) if kind == "JXL" else []

@@ -15,6 +15,7 @@ from PIL import Image, PngImagePlugin
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PIXELS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
+_ANIMATION = (b"acTL", b"fcTL", b"fdAT")
 _END = b"\0\0\0\0IEND\xaeB`\x82"
 # What the stored values mean as light, where no profile says it.
 COLOUR = (b"gAMA", b"cHRM", b"sRGB", b"cICP")
@@ -42,6 +43,18 @@ def chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
         length = int.from_bytes(data[place : place + 4])
         yield data[place + 4 : place + 8], data[place : place + 12 + length]
         place += 12 + length
+
+
+def without_pixels(data: bytes) -> bytes:
+    """The same file as a picture of one pixel.
+
+    Pillow reads what goes with the pixels from it without decoding them.
+    """
+    small = io.BytesIO()
+    Image.new("L", (1, 1)).save(small, "PNG")
+    one = small.getvalue()
+    beside = (c for kind, c in chunks(data) if kind not in (*_PIXELS, *_ANIMATION))
+    return b"".join([one[:33], *beside, one[33:]])
 
 
 def gamma(colour: dict[bytes, bytes]) -> float:

@@ -124,8 +124,10 @@ def _check_layout(page: Any) -> None:
 def check_for_pillow(page: Any) -> None:
     """Raises ValueError where libtiff would make a picture of damaged data."""
     _check_whole(page)
-    with contextlib.suppress(NotImplementedError):  # chroma of less resolution
-        page.asarray(maxworkers=1)
+    if page.compression != 1:
+        decompress = tifffile.TIFF.DECOMPRESSORS[page.compression]
+        for data, *_ in _segments(page):
+            decompress(data)
 
 
 def _check_whole(page: Any) -> None:
@@ -140,15 +142,17 @@ def _check_whole(page: Any) -> None:
         raise ValueError("damaged: a part of its pixels is missing")
 
 
+def _segments(page: Any) -> Iterator[Any]:
+    handle = page.parent.filehandle
+    return handle.read_segments(page.dataoffsets, page.databytecounts)
+
+
 def _check_jpegs(page: Any) -> None:
     """Raises ValueError where a JPEG inside is damaged."""
     tables = page.jpegtables
     samples = page.samplesperpixel if page.planarconfig == 1 else 1
     mode = {1: "L", 3: "RGB", 4: "CMYK"}.get(samples)
-    segments = page.parent.filehandle.read_segments(
-        page.dataoffsets, page.databytecounts
-    )
-    for data, *_ in segments if mode else ():
+    for data, *_ in _segments(page) if mode else ():
         jpeg.read(tables[:-2] + data[2:] if tables else data, mode)
 
 
