@@ -4,7 +4,7 @@ import datetime
 import hashlib
 import importlib.metadata
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -77,7 +77,7 @@ class Digest:
         return self._sha.hexdigest()
 
 
-def lines(record: dict[str, Any]) -> Iterable[tuple[str, str]]:
+def lines(record: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
     """A record as pairs of names and short texts, for people; the config left out."""
     for name, value in record.items():
         if name == "config":

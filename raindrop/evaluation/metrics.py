@@ -129,9 +129,9 @@ class LPIPS:
         def distance(x: jax.Array, y: jax.Array) -> jax.Array:
             # A GPU's faster products are some 1e-3 off.
             with jax.default_matmul_precision("highest"):
-                both = features.apply({"params": params}, jnp.stack([x, y]) / 255)
-            x, y = ({k: v[i : i + 1] for k, v in both.items()} for i in (0, 1))
-            return lpips_distance(x, y, heads)[0]
+                both: Any = features.apply({"params": params}, jnp.stack([x, y]) / 255)
+            of_x, of_y = ({k: v[i : i + 1] for k, v in both.items()} for i in (0, 1))
+            return lpips_distance(of_x, of_y, heads)[0]
 
         self._distance = jax.jit(distance)
 

@@ -1,6 +1,7 @@
 """Attentive recurrent network: where are the drops? (section 4.1 of the paper)."""
 
 from functools import partial
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -71,9 +72,9 @@ class AttentionStep(nn.Module):
             x = jnp.concatenate([x, hidden], axis=-1)
         # One convolution for the four gates: same parameters, a wider matrix product.
         gates = lstm_conv(4 * self.channels, name="gates")(x)
-        i, f, g, o = jnp.split(gates, 4, axis=-1)
-        cell = nn.sigmoid(f) * cell + nn.sigmoid(i) * jnp.tanh(g)
-        hidden = nn.sigmoid(o) * jnp.tanh(cell)
+        write, forget, candidate, read = jnp.split(gates, 4, axis=-1)
+        cell = nn.sigmoid(forget) * cell + nn.sigmoid(write) * jnp.tanh(candidate)
+        hidden = nn.sigmoid(read) * jnp.tanh(cell)
         attention = lstm_conv(1, name="map")(hidden)
         if self.sigmoid_map:
             attention = nn.sigmoid(attention)
@@ -117,6 +118,7 @@ class AttentiveRecurrentNetwork(nn.Module):
         if self.steps == 0:
             return jnp.zeros((0, batch, height, width, 1), self.dtype)
         step = nn.remat(AttentionStep) if self.remat else AttentionStep
+        axes: dict[str, Any]
         if self.share_steps:
             axes = {"variable_broadcast": "params", "split_rngs": {"params": False}}
         else:

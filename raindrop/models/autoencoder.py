@@ -1,13 +1,14 @@
 """Contextual autoencoder: paints what the drops hide (section 4.1 of the paper)."""
 
 from functools import partial
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from raindrop.models import layers
-from raindrop.models.layers import Dtype, activation
+from raindrop.models.layers import Dtype, Layer, activation
 
 _SMALL = nn.initializers.variance_scaling(0.01, "fan_in", "normal")
 
@@ -64,16 +65,18 @@ class ContextualAutoencoder(nn.Module):
         """
         act = activation(self.negative_slope)
         head = nn.relu if self.relu_heads else lambda x: x
-        shared = {
+        shared: dict[str, Any] = {
             "use_bias": self.use_bias,
             "same_padding": self.same_padding,
             "dtype": self.dtype,
             "fast_gradients": self.fast_gradients,
         }
-        conv = partial(layers.conv, **shared)
-        upsample = partial(layers.Upsample, **shared)
+        conv: Layer = partial(layers.conv, **shared)
+        upsample: Layer = partial(layers.Upsample, **shared)
         # Pictures start close to nothing: a correction close to none.
-        to_picture = partial(conv, self.pictures * image.shape[-1], kernel_init=_SMALL)
+        to_picture: Layer = partial(
+            conv, self.pictures * image.shape[-1], kernel_init=_SMALL
+        )
 
         full, half, quarter = self.channels, 2 * self.channels, 4 * self.channels
         inputs = [attention, image] if self.attention_first else [image, attention]

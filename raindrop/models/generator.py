@@ -96,15 +96,13 @@ class Generator(nn.Module):
             maps = jnp.repeat(maps, patch, axis)
         return maps[:, :, :height, :width]
 
-    def restore(
-        self, rainy: jax.Array, attention: jax.Array
-    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+    def restore(self, rainy: jax.Array, attention: jax.Array) -> tuple[jax.Array, ...]:
         """The second half: rainy and a map [B, H, W, 1] -> pictures, smallest first."""
         return self._restore(rainy, attention)[0]
 
     def _restore(
         self, rainy: jax.Array, attention: jax.Array
-    ) -> tuple[tuple[jax.Array, jax.Array, jax.Array], jax.Array | None]:
+    ) -> tuple[tuple[jax.Array, ...], jax.Array | None]:
         """The pictures of `restore`, and the gate where there is one."""
         _, height, width, _ = rainy.shape
         padded = self._pad(attention.astype(jnp.float32))

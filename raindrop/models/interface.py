@@ -79,6 +79,12 @@ class Network(Protocol):
     def init(self, rngs: Any, *args: Any) -> Any:
         """As every Flax module has it."""
 
+    def init_with_output(self, rngs: Any, *args: Any) -> Any:
+        """As every Flax module has it."""
+
+    def lazy_init(self, rngs: Any, *args: Any) -> Any:
+        """As every Flax module has it."""
+
     def apply(self, variables: Any, *args: Any, **kwargs: Any) -> Any:
         """As every Flax module has it."""
 

@@ -21,6 +21,7 @@ Initializer = Callable[..., jax.Array]
 # gradients of the autoencoder's inner layers start at 1e-8, and stay there for long.
 HE = nn.initializers.he_normal()
 Activation = Callable[[jax.Array], jax.Array]
+Layer = Callable[..., nn.Module]  # a layer's constructor, with some of its fields
 
 
 def activation(negative_slope: float) -> Activation:
@@ -90,7 +91,7 @@ def transposed_conv(
       fast_gradients: on a CPU; see `convolution`.
       name: of the layer.
     """
-    module = nn.ConvTranspose
+    module: Layer = nn.ConvTranspose
     if fast_gradients:
         # The parameters of nn.Conv are the same.
         module = partial(nn.Conv, conv_general_dilated=convolution.conv_transpose)

@@ -7,6 +7,7 @@ differences, weighed by a linear head, averaged over the picture and summed over
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -46,7 +47,7 @@ class AlexNet(nn.Module):
 
 
 def distance(
-    x: Mapping[str, jax.Array], y: Mapping[str, jax.Array], heads: Sequence[jax.Array]
+    x: Mapping[str, jax.Array], y: Mapping[str, jax.Array], heads: Sequence[Any]
 ) -> jax.Array:
     """LPIPS from features.
 

@@ -1,13 +1,14 @@
 """An autoencoder of residual blocks, at full resolution, for small networks."""
 
 from functools import partial
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from raindrop.models import layers
-from raindrop.models.layers import Dtype, activation
+from raindrop.models.layers import Dtype, Layer, activation
 
 # The last convolution of a block and of a picture: a fresh network changes little.
 _SMALL = nn.initializers.variance_scaling(0.01, "fan_in", "normal")
@@ -53,9 +54,7 @@ class ResidualAutoencoder(nn.Module):
         return 2 ** (len(self.widths) - 1)
 
     @nn.compact
-    def __call__(
-        self, image: jax.Array, attention: jax.Array
-    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+    def __call__(self, image: jax.Array, attention: jax.Array) -> tuple[jax.Array, ...]:
         """Image [B, H, W, C] and map [B, H, W, M], H and W multiples of 2^(scales - 1).
 
         Returns:
@@ -63,8 +62,11 @@ class ResidualAutoencoder(nn.Module):
           channels each, the last with `map_channels` more.
         """
         act = activation(self.negative_slope)
-        shared = {"dtype": self.dtype, "fast_gradients": self.fast_gradients}
-        conv = partial(layers.conv, **shared)
+        shared: dict[str, Any] = {
+            "dtype": self.dtype,
+            "fast_gradients": self.fast_gradients,
+        }
+        conv: Layer = partial(layers.conv, **shared)
 
         def block(x: jax.Array, name: str, dilation: int = 1) -> jax.Array:
             width = x.shape[-1]

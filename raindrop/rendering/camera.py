@@ -73,7 +73,7 @@ def _out_of_focus(
     margin = min(math.ceil(largest * scale), *shape)
     layer = jnp.pad(layer, ((margin, margin), (margin, margin), (0, 0)), "symmetric")
     aperture = aperture_transfer(
-        layer.shape[:2],
+        (layer.shape[0], layer.shape[1]),
         radius,
         drawn["blades"],
         drawn["turn"],

@@ -43,7 +43,7 @@ def drop_light(
         directions,
         # Before it is made small: lamps are small, and lose none of their light.
         _coarse(linear * (1 + drawn["expansion"] * linear**3), settings),
-        linear.shape[:2],
+        (linear.shape[0], linear.shape[1]),
         sky,
         drawn,
     )

@@ -68,8 +68,9 @@ def render(
     )
     drawn = draw_pane(draw_key, settings)
     wet = jax.random.uniform(dry_key) >= settings.dry
+    height, width, _ = clean.shape
     layer = water(
-        kinds_key, patch_key, drop_keys, clean.shape[:2], wet, drawn, settings
+        kinds_key, patch_key, drop_keys, (height, width), wet, drawn, settings
     )
     linear = to_linear(clean)
     sky = sky_light(linear, drawn, settings)

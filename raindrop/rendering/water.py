@@ -47,6 +47,7 @@ def water(
     patches = _patches(patch_key, shape, drawn, settings)
     field = jnp.zeros((*shape, 3 + len(_OF_A_DROP)))
     for kind, kind_key in enumerate(drop_keys):
+        smallest, largest = settings.radius[kind]
         low, high = settings.density[kind]
         density = low + (high - low) * u[0, kind]
         carried = wet & (u[1, kind] < settings.presence[kind])
@@ -55,7 +56,10 @@ def water(
             kind_key,
             shape,
             max(round(settings.cell[kind] * scale), 2),
-            tuple(r * scale * drawn["closeness"] for r in settings.radius[kind]),
+            (
+                smallest * scale * drawn["closeness"],
+                largest * scale * drawn["closeness"],
+            ),
             jnp.where(carried, density, 0) * patches[..., kind],
             drawn,
             settings,

@@ -116,7 +116,9 @@ class Derainer:
           The picture without drops, float32 [H, W, 3], unclipped; the attention maps
           of every step, [N, H, W, 1].
         """
-        return self.run_many([image], attention=True, raw=True)[0]
+        picture, maps = self.run_many([image], attention=True, raw=True)[0]
+        assert maps is not None, "they were asked for"
+        return picture, maps
 
     def derain(
         self, image: np.ndarray, attention: bool = False
@@ -152,7 +154,7 @@ class Derainer:
         pictures = np.stack([picture for picture, _ in results])
         if not attention:
             return pictures if image.ndim == 4 else pictures[0]
-        maps = np.stack([one for _, one in results], axis=1)
+        maps = np.stack([one for _, one in results if one is not None], axis=1)
         return (pictures, maps) if image.ndim == 4 else (pictures[0], maps[:, 0])
 
     def padded_size(self, size: tiles.Size) -> tiles.Size:
@@ -221,7 +223,7 @@ class Derainer:
                 shape,
                 batch,
                 attention,
-                smoothing and smoothing.over_frames,
+                smoothing.over_frames if smoothing else None,
             )
             advance(sum(image.shape[0] * image.shape[1] for image in some))
             for k, image in enumerate(some):
@@ -312,7 +314,9 @@ class Derainer:
                     np.s_[row : row + shape[0], column : column + shape[1]]
                     for row, column in corners[start : start + batch]
                 ]
-                smooth = smoothing and functools.partial(smoothing.of, windows=windows)
+                smooth = None
+                if smoothing:
+                    smooth = functools.partial(smoothing.of, windows=windows)
                 pictures, maps = self._call(
                     [padded[w] for w in windows], shape, batch, attention, smooth
                 )
@@ -320,7 +324,8 @@ class Derainer:
                 before, after = (height * width * n // len(corners) for n in counts)
                 advance(after - before)
                 for k, picture in enumerate(pictures):
-                    last_maps = maps[-wanted:, k] if wanted else ()
+                    last_maps = () if maps is None else maps[-wanted:, k]
+                    last_maps = last_maps if wanted else ()
                     yield np.concatenate([picture, *last_maps], axis=-1)
 
         result = np.empty((height, width, 3), np.float32 if raw else image.dtype)

@@ -71,9 +71,11 @@ class Watch:
 
     def report(self, what: str) -> DivergedError:
         """Writes the last batch that was looked at; returns the error to raise."""
-        step, metrics, batch = self._last
+        assert self._last is not None, "no step has been looked at"
+        step, metrics, given = self._last
+        batch: dict[str, Any] = dict(given)
         if jax.process_count() > 1:
-            batch = multihost_utils.process_allgather(dict(batch), tiled=True)
+            batch = multihost_utils.process_allgather(batch, tiled=True)
         batch = {k: np.concatenate(np.asarray(v)) for k, v in batch.items()}
         first = (step - 1) * self._batch_size
         if jax.process_index() == 0:

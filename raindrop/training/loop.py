@@ -220,6 +220,7 @@ class _Run:
 
     def _evaluate(self, done: int, state: GANState) -> float:
         """Evaluates, in all processes; gives the number that checkpoints compete in."""
+        assert self._validation is not None
         scores = self._validation.evaluate(state.ema)
         self._progress.log(f"step {done}\n{scores.table}")
         if self._output:
@@ -248,7 +249,9 @@ class _Output:
         self.checkpoints = checkpoints.Checkpoints(workdir)
         with atomic.aside(workdir / "config.json") as part:
             part.write_text(config.to_json_best_effort(indent=2))
-        writers = [metric_writers.JsonLines(workdir / "metrics.jsonl", first_step)]
+        writers: list[metric_writers.MetricWriter] = [
+            metric_writers.JsonLines(workdir / "metrics.jsonl", first_step)
+        ]
         try:
             writers.append(metric_writers.TensorBoard(workdir))
         except ImportError as error:

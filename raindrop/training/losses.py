@@ -142,7 +142,7 @@ def _window_means(x: jax.Array) -> jax.Array:
             jax.lax.slice_in_dim(x, i, i + length, axis=axis)
             for i in range(_SSIM_WINDOW)
         ]
-        x = sum(slices) / _SSIM_WINDOW
+        x = sum(slices, jnp.zeros(())) / _SSIM_WINDOW
     return x
 
 

@@ -25,7 +25,7 @@ class GANState:
     ema: Any  # moving average of the generator's parameters, a tree like them
 
     @property
-    def step(self) -> jax.Array:
+    def step(self) -> Any:
         """Steps taken."""
         return self.generator.step
 
@@ -134,7 +134,7 @@ def make_optimizers(
     return optimizers, schedules
 
 
-def _init(network: nn.Module, key: jax.Array, size: int) -> Any:
+def _init(network: nn.Module | Network, key: jax.Array, size: int) -> Any:
     picture = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
     return jax.jit(network.lazy_init)(key, picture)["params"]
 
@@ -163,7 +163,7 @@ def create(
         generator_params = _init(generator, generator_key, size)
     discriminator_params = _init(discriminator, discriminator_key, crop_size)
 
-    def make(name: str, network: nn.Module, params: Any) -> TrainState:
+    def make(name: str, network: nn.Module | Network, params: Any) -> TrainState:
         made = TrainState.create(
             apply_fn=network.apply, params=params, tx=optimizers[name]
         )

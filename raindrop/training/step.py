@@ -1,7 +1,7 @@
 """The pure training step: generator update, discriminator update, moving average."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -124,13 +124,13 @@ def _generator_loss(
         metrics["g_ssim"] = losses.ssim_loss(output.image, clean)
         total += objective.ssim * metrics["g_ssim"]
     if objective.perceptual > 0 and networks.vgg is not None:
-        vgg = partial(networks.vgg.apply, {"params": vgg_params})
+        vgg: Callable[..., Any] = partial(networks.vgg.apply, {"params": vgg_params})
         metrics["g_perceptual"] = losses.perceptual_loss(
             vgg(output.image), vgg(clean), networks.vgg.feature_scale
         )
         total += objective.perceptual * metrics["g_perceptual"]
     if objective.adversarial > 0:
-        fake = networks.discriminator.apply(
+        fake: Any = networks.discriminator.apply(
             {"params": discriminator_params}, output.image
         )
         metrics["g_adversarial"] = losses.adversarial_loss(
@@ -149,7 +149,9 @@ def _discriminator_loss(
 ) -> tuple[jax.Array, Metrics]:
     """L_D of a batch; no gradient goes into the generator's `output`."""
     output = jax.lax.stop_gradient(output)
-    discriminate = partial(networks.discriminator.apply, {"params": params})
+    discriminate: Callable[..., Any] = partial(
+        networks.discriminator.apply, {"params": params}
+    )
     real, fake = discriminate(batch["clean"]), discriminate(output.image)
     d_real, d_fake = losses.discriminator_losses(real.logits, fake.logits)
     target = batch["mask"]

@@ -111,7 +111,7 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, str
 
 
 def _flat(group: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat = {}
+    flat: dict[str, Any] = {}
     for name, value in group.items():
         if isinstance(value, Mapping):
             flat |= _flat(value, f"{prefix}{name}.")
@@ -379,7 +379,7 @@ def is_run(path: str | Path) -> bool:
     return (path / FOLDER).is_dir()
 
 
-def load_generator(path: str | Path) -> LoadedGenerator:
+def load_generator(path: str | os.PathLike) -> LoadedGenerator:
     """Any generator: of a run, or of a file or folder made elsewhere.
 
     Args:
@@ -389,12 +389,13 @@ def load_generator(path: str | Path) -> LoadedGenerator:
     Raises:
       UserError: nothing there, damaged, or no generator.
     """
+    path = Path(path)
     if is_run(path):
         return _load_from_run(path)
     # A run's own need none of the libraries that other people's files do.
     from raindrop.weights import load
 
-    named = None if Path(path).exists() else SHIPPED.get(str(path))
+    named = None if path.exists() else SHIPPED.get(str(path))
     return load.load(named or path)
 
 

@@ -124,9 +124,10 @@ def _read(prefix: Path, path: Path) -> dict[str, np.ndarray]:
         reader = tf.train.load_checkpoint(str(prefix))
         names = sorted(reader.get_variable_to_shape_map())
         variables = {
-            _scoped(name): reader.get_tensor(name)
+            scoped: reader.get_tensor(name)
             for name in names
-            if _scoped(name) and name.rpartition("/")[2] not in _TRAINING_ONLY
+            if (scoped := _scoped(name))
+            and name.rpartition("/")[2] not in _TRAINING_ONLY
         }
     # TensorFlow's reader turns its errors into whatever Python has: IndexError, ...
     except Exception as error:

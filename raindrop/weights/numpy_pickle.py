@@ -31,7 +31,7 @@ class _Dtype:
         dtype = np.dtype(self.name)
         if dtype.kind not in _KINDS:
             raise pickle.UnpicklingError(f"an array of {self.name!r}")
-        return dtype.newbyteorder(self.byteorder)
+        return dtype.newbyteorder(self.byteorder)  # type: ignore[arg-type]
 
 
 class _Array:
@@ -44,7 +44,7 @@ class _Array:
         self.state = state
 
     def array(self) -> np.ndarray:
-        _, shape, dtype, fortran, data = self.state
+        _, shape, dtype, fortran, data = self.state or ()
         flat = np.frombuffer(data, dtype.dtype())
         array = flat.reshape(shape, order="F" if fortran else "C")
         return np.array(array, array.dtype.newbyteorder("="), order="C")

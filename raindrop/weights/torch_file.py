@@ -13,7 +13,7 @@ import zipfile
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import ml_dtypes
 import numpy as np
@@ -88,7 +88,7 @@ class _StorageType:
 class _Unpickler(pickle.Unpickler):
     """Builds tensors and containers, and nothing else."""
 
-    def __init__(self, file: BinaryIO, path: Path, byteorder: str = "<") -> None:
+    def __init__(self, file: IO[bytes], path: Path, byteorder: str = "<") -> None:
         # Files written by Python 2 hold byte strings.
         super().__init__(file, encoding="utf-8")
         self.path = path
@@ -215,7 +215,7 @@ def _read_zip(path: Path) -> Any:
         return tree
 
 
-def _read_legacy(file: BinaryIO, path: Path) -> Any:
+def _read_legacy(file: IO, path: Path) -> Any:
     if file.read(len(LEGACY_MAGIC)) != LEGACY_MAGIC:
         file.seek(0)
         _Unpickler(file, path).load()  # refuses by name what does not belong

@@ -148,7 +148,7 @@ def _from_file(
     path: Path, layers: tuple[str, ...], dtype: Dtype, words: str = ""
 ) -> VGGWeights:
     tensors, normalization = _standard(_read(path), path)
-    params = {}
+    params: dict[str, dict[str, np.ndarray]] = {}
     for name, (kernel, bias) in _shapes(layers).items():
         params[name] = {}
         for kind, shape in (("kernel", kernel), ("bias", bias)):
@@ -212,8 +212,9 @@ def _read_hdf5(path: Path) -> dict[str, np.ndarray]:
 
 def _standard(
     arrays: Mapping[str, np.ndarray], path: Path
-) -> tuple[dict[tuple[str, str], np.ndarray], vgg.Normalization]:
+) -> tuple[dict[tuple[str, str], np.ndarray | None], vgg.Normalization]:
     """Arrays by (convolution, 'kernel' or 'bias'), HWIO, and what they want to see."""
+    tensors: dict[tuple[str, str], np.ndarray | None]
     if "features.0.weight" in arrays:
         tensors = {}
         for name, index in zip(_CONVS, _TORCHVISION, strict=True):
@@ -256,7 +257,8 @@ def _shapes(layers: tuple[str, ...]) -> dict[str, tuple[tuple[int, ...], tuple[i
     if unknown or not layers:
         raise UserError(f"VGG-16 has no layers {unknown}; it has {', '.join(known)}")
     last = max(known.index(layer) for layer in layers)
-    shapes, width = {}, 3
+    shapes: dict[str, tuple[tuple[int, ...], tuple[int]]] = {}
+    width = 3
     for name in _CONVS[: last + 1]:
         features = min(64 * 2 ** (int(name[4]) - 1), 512)
         shapes[name] = ((3, 3, width, features), (features,))

@@ -176,8 +176,9 @@ def _flip(kernel: jax.Array) -> jax.Array:
 
 def _pads_back(sizes: Sequence[int], padding: Padding, dilation: int) -> Padding:
     """Padding of the way back, for a kernel of `sizes` and a stride of one."""
-    reach = [dilation * (size - 1) for size in sizes]
-    return tuple((r - a, r - b) for r, (a, b) in zip(reach, padding, strict=True))
+    rows, columns = (dilation * (size - 1) for size in sizes)
+    (top, bottom), (left, right) = padding
+    return (rows - top, rows - bottom), (columns - left, columns - right)
 
 
 # A program of its own, so that layers of one shape are traced once.
@@ -235,7 +236,7 @@ def _input_gradient(
         kernel = kernel[::-1, :, ::-1].transpose(0, 2, 5, 1, 3, 4)
         kernel = kernel.reshape(rows, columns, features, -1)
         dy = lax.pad(dy, jnp.zeros((), dy.dtype), [*cuts, (0, 0, 0)])
-        dx = _plain(dy, kernel, 1, tuple(pads), 1)
+        dx = _plain(dy, kernel, 1, (pads[0], pads[1]), 1)
         dx = dx.reshape(shape[0], *groups, stride, stride, channels)
         dx = dx.transpose(0, 1, 3, 2, 4, 5).reshape(
             shape[0], stride * groups[0], stride * groups[1], channels
@@ -261,6 +262,7 @@ def _kernel_gradient(
     dilation: int,
 ) -> jax.Array:
     """Cotangent of the kernel, which has `shape`."""
+    size = shape[0], shape[1]
 
     def plain(x: jax.Array, dy: jax.Array) -> jax.Array:
         kernel = jax.ShapeDtypeStruct(shape, x.dtype)
@@ -274,9 +276,9 @@ def _kernel_gradient(
             return winograd.kernel_gradient(x, dy, shape[0], padding, dilation)
         if stride == 1 and shape[3] < shape[2]:
             # The same with the roles swapped: the copies are of the smaller picture.
-            pads = _pads_back(shape[:2], padding, dilation)
-            return _flip(_by_rows(dy, x, shape[:2], 1, pads, dilation))
-        return _by_rows(x, dy, shape[:2], stride, padding, dilation)
+            pads = _pads_back(size, padding, dilation)
+            return _flip(_by_rows(dy, x, size, 1, pads, dilation))
+        return _by_rows(x, dy, size, stride, padding, dilation)
 
     return lax.platform_dependent(x, dy, cpu=fast, default=plain)
 

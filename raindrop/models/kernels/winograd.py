@@ -190,7 +190,8 @@ def kernel_gradient(
 ) -> jax.Array:
     """The transpose of `convolve` in its kernel."""
     output, taps, inputs = _toom_cook(size)
-    tiles = _Tiles(*dy.shape[:3], dilation)
+    batch, height, width, _ = dy.shape
+    tiles = _Tiles(batch, height, width, dilation)
     x, dy = tiles.pad(x, padding, size), tiles.pad(dy, ((0, 0), (0, 0)), 1)
     channels, features = x.shape[-1], dy.shape[-1]
 
