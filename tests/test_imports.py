@@ -1,5 +1,6 @@
-"""Which wing may import which: the contracts in pyproject.toml, and what JAX needs."""
+"""The shape of the house: which wing may import which, and how long a function is."""
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -38,3 +39,19 @@ def test_training_imports_no_tensorflow():
     )
     done = run(code)
     assert done.returncode == 0, done.stderr
+
+
+def test_functions_fit_on_a_screen_or_two():
+    long = []
+    for path in (ROOT / "raindrop").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                lines = node.end_lineno - node.lineno + 1
+                if lines > 80:
+                    long.append(f"{path.relative_to(ROOT)}: {node.name}, {lines} lines")
+    assert not long
+
+
+def test_wings_are_few_and_nothing_lies_between_them():
+    """At most seven modules directly in `raindrop/`: what belongs to no wing."""
+    assert len(list((ROOT / "raindrop").glob("*.py"))) <= 7

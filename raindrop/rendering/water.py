@@ -141,41 +141,12 @@ def _metaballs(
     """
     rows, columns = math.ceil(shape[0] / cell), math.ceil(shape[1] / cell)
     table_key, normal_key, warp_key = jax.random.split(key, 3)
-    table = jax.random.uniform(table_key, (9, rows + 2, columns + 2))
-    at_rows = jnp.clip(jnp.arange(-1, rows + 1) * cell + cell // 2, 0, shape[0] - 1)
-    at_columns = jnp.clip(
-        jnp.arange(-1, columns + 1) * cell + cell // 2, 0, shape[1] - 1
-    )
-    present = table[0] < density[at_rows][:, at_columns]
-    ratio = radius[1] / radius[0]
-    reach = radius[0] * ratio ** (table[1] ** settings.skew) * settings.support
-    low, high = settings.elongation
-    stretch = low + (high - low) * table[2]
-    low, high = settings.trail
-    trail = jnp.where(table[3] < drawn["trailing"], low + (high - low) * table[4], 0)
-    trail = jnp.maximum(trail * (cell * (1 - 2 * drawn["irregularity"]) - reach), 1e-3)
-    # A drop without a trail has nothing to narrow.
-    taper = settings.taper * jnp.minimum(trail / reach, 1)
-    # An absent drop reaches nowhere.
-    inverse = jnp.where(present, reach**-2, 1e12)
-    offset_y, offset_x = table[5] * cell, table[6] * cell
-    low, high = settings.flatness
-    flatness = low + (high - low) * table[7]
-    low, high = settings.gain
-    gain = low + (high - low) * table[8]
-    # At most three standard deviations: a highlight is an exponential of this.
-    normal = jax.random.normal(normal_key, (3, rows + 2, columns + 2)).clip(-3, 3)
-    of_drop = jnp.concatenate([jnp.stack([flatness, gain]), normal])
-
+    drops = _drops(table_key, normal_key, shape, cell, radius, density, drawn, settings)
     warp = _smooth_noise(warp_key, (rows * cell, columns * cell, 2), max(cell // 3, 2))
     warp = (warp * drawn["irregularity"] * cell).reshape(rows, cell, columns, cell, 2)
     within = jnp.arange(cell) + 0.5
     y = within[None, :, None, None] + warp[..., 0]
     x = within[None, None, None, :] + warp[..., 1]
-
-    drops = jnp.concatenate(
-        [jnp.stack([offset_y, offset_x, trail, taper, stretch, inverse]), of_drop]
-    )
 
     def add(near: int, sums: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
         """Adds the drops of one of the nine cells around each pixel's."""
@@ -205,6 +176,64 @@ def _metaballs(
     field = jnp.concatenate([jnp.stack(sums), of_drops])
     field = jnp.moveaxis(field, 0, -1).reshape(rows * cell, columns * cell, -1)
     return field[: shape[0], : shape[1]]
+
+
+def _drops(
+    table_key: jax.Array,
+    normal_key: jax.Array,
+    shape: tuple[int, int],
+    cell: int,
+    radius: tuple[jax.Array, jax.Array],
+    density: jax.Array,
+    drawn: Drawn,
+    settings: Settings,
+) -> jax.Array:
+    """The drops of one kind, one for each cell and for those around the picture.
+
+    Args:
+      table_key: of what is drawn evenly.
+      normal_key: of what is drawn from a normal distribution.
+      shape: of `_metaballs`, as all that follow.
+      cell: likewise.
+      radius: likewise.
+      density: likewise.
+      drawn: likewise.
+      settings: likewise.
+
+    Returns:
+      [6 + A, rows + 2, columns + 2]: offset down and to the right, length of the trail
+      and its taper, height over width, 1 / reach^2, and the values of `_OF_A_DROP`.
+    """
+    rows, columns = math.ceil(shape[0] / cell), math.ceil(shape[1] / cell)
+    table = jax.random.uniform(table_key, (9, rows + 2, columns + 2))
+    at_rows = jnp.clip(jnp.arange(-1, rows + 1) * cell + cell // 2, 0, shape[0] - 1)
+    at_columns = jnp.clip(
+        jnp.arange(-1, columns + 1) * cell + cell // 2, 0, shape[1] - 1
+    )
+    present = table[0] < density[at_rows][:, at_columns]
+    ratio = radius[1] / radius[0]
+    reach = radius[0] * ratio ** (table[1] ** settings.skew) * settings.support
+    low, high = settings.elongation
+    stretch = low + (high - low) * table[2]
+    low, high = settings.trail
+    trail = jnp.where(table[3] < drawn["trailing"], low + (high - low) * table[4], 0)
+    trail = jnp.maximum(trail * (cell * (1 - 2 * drawn["irregularity"]) - reach), 1e-3)
+    # A drop without a trail has nothing to narrow.
+    taper = settings.taper * jnp.minimum(trail / reach, 1)
+    # An absent drop reaches nowhere.
+    inverse = jnp.where(present, reach**-2, 1e12)
+    offset_y, offset_x = table[5] * cell, table[6] * cell
+    low, high = settings.flatness
+    flatness = low + (high - low) * table[7]
+    low, high = settings.gain
+    gain = low + (high - low) * table[8]
+    # At most three standard deviations: a highlight is an exponential of this.
+    normal = jax.random.normal(normal_key, (3, rows + 2, columns + 2)).clip(-3, 3)
+    of_drop = jnp.concatenate([jnp.stack([flatness, gain]), normal])
+
+    return jnp.concatenate(
+        [jnp.stack([offset_y, offset_x, trail, taper, stretch, inverse]), of_drop]
+    )
 
 
 def _smooth_noise(
