@@ -8,7 +8,9 @@ from typing import Any
 # What comes with raindrop; README.md beside it says what it was trained on and gives.
 PRETRAINED = Path(__file__).parents[1] / "pretrained" / "lite.safetensors"
 SHIPPED = {path.stem: path for path in sorted(PRETRAINED.parent.glob("*.safetensors"))}
-SHIPPED_LICENCE = "Apache-2.0"  # of all weights in that folder
+# Of all weights in that folder: for research use, as the photographs are that they were
+# trained on (README.md there). The code is Apache 2.0.
+SHIPPED_LICENCE = "LicenseRef-research-use"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,7 +12,14 @@ from jax import lax
 from configs import base
 from raindrop.errors import UserError
 from raindrop.models import generator
-from raindrop.weights import PRETRAINED, LoadedGenerator, derainnet, layout, release
+from raindrop.weights import (
+    PRETRAINED,
+    SHIPPED_LICENCE,
+    LoadedGenerator,
+    derainnet,
+    layout,
+    release,
+)
 from raindrop.weights.load import load
 
 pytest.importorskip("onnx")
@@ -108,8 +115,9 @@ def test_the_file_says_what_it_is(tmp_path):
     properties = made.get_modelmeta().custom_metadata_map
     assert properties["name"] == loaded.source
     assert len(properties["sha256"]) == 64
-    assert properties["multiple"] == "16"
-    assert properties["licence"] == "Apache-2.0"
+    multiple = generator.from_fields(loaded.fields).interface.multiple
+    assert properties["multiple"] == str(multiple)
+    assert properties["licence"] == SHIPPED_LICENCE
     (image,) = made.get_inputs()
     clean, attention = made.get_outputs()
     assert image.shape == clean.shape == ["batch", "height", "width", 3]
