@@ -77,19 +77,21 @@ def of_pillow(image: Image.Image, data: bytes) -> dict[str, Any]:
     }
 
 
-def cleaned(fields: dict[str, Any], turned: bool) -> tuple[dict[str, Any], list[str]]:
+def cleaned(
+    fields: dict[str, Any], size: tuple[int, int]
+) -> tuple[dict[str, Any], list[str]]:
     """The same without what is true of the old file only, or damaged.
 
     Args:
       fields: as `of_pillow` gives them.
-      turned: whether the pixels were turned upright.
+      size: (height, width) of the pixels, upright.
 
     Returns:
       The fields, and what is to be said of them.
     """
     notes = []
     try:
-        fields["exif"] = _exif(fields["exif"], turned)
+        fields["exif"] = _exif(fields["exif"], size)
     except Exception:
         notes.append("its EXIF data are damaged and are not kept")
         fields["exif"] = Image.Exif()
@@ -107,16 +109,15 @@ def cleaned(fields: dict[str, Any], turned: bool) -> tuple[dict[str, Any], list[
     return fields, notes
 
 
-def _exif(source: Image.Exif, turned: bool) -> Image.Exif:
+def _exif(source: Image.Exif, size: tuple[int, int]) -> Image.Exif:
     exif = Image.Exif()
     for tag in _DESCRIPTION & set(source):
         exif[tag] = _as_stored(source[tag])
     for tag in tiff.DIRECTORIES:
         if entries := source.get_ifd(tag):
             entries = {k: v for k, v in entries.items() if k != _INTEROPERABILITY}
-            if turned and _WIDTH in entries and _HEIGHT in entries:
-                size = entries[_HEIGHT], entries[_WIDTH]
-                entries[_WIDTH], entries[_HEIGHT] = size
+            if (entries.get(_WIDTH), entries.get(_HEIGHT)) == size:  # before the turn
+                entries[_HEIGHT], entries[_WIDTH] = size
             exif.get_ifd(tag).update({k: _as_stored(v) for k, v in entries.items()})
     exif.tobytes()
     return exif

@@ -153,7 +153,7 @@ def decode(path: str | os.PathLike) -> Picture:
             # The profile describes those inks, and sRGB is what comes out.
             fields["icc_profile"] = None
             notes += more
-        fields, more = metadata.cleaned(fields, turned=orientation >= 5)
+        fields, more = metadata.cleaned(fields, array.shape[:2])
         notes += more
         alpha = None
         if array.shape[-1] in (2, 4):
@@ -401,7 +401,8 @@ def _read_tiff(file: BinaryIO) -> _Read:
             orientation = tiff.orientation(page)
             fields["cmyk"] = tiff.is_cmyk(page)
         # They are read on access, from a file that is closed then.
-        fields, damage = metadata.cleaned(fields, turned=orientation >= 5)
+        size = array.shape[:2] if orientation < 5 else array.shape[1::-1]
+        fields, damage = metadata.cleaned(fields, size)
         notes += more + damage + tiff.lost_from_big(page)
         return array, orientation, fields, notes
 
@@ -413,7 +414,7 @@ def _read_raw(path: str | os.PathLike) -> _Read:
     fields = {"icc_profile": None, "exif": Image.Exif(), "dpi": None}
     with open(path, "rb") as file, contextlib.suppress(*_DECODING_ERRORS):
         fields["exif"].load_from_fp(file)
-        fields, _ = metadata.cleaned(fields, turned=False)
+        fields, _ = metadata.cleaned(fields, raw.size(path))
     notes = ["developed by LibRaw: the camera's white balance, sRGB, 16 bits"]
     return raw.read(path), 1, fields, notes
 

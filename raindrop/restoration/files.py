@@ -87,7 +87,8 @@ def _write_summary(
     path = options.summary
     if path is None and options.num_processes > 1:
         count = options.num_processes
-        path = target / f"summary-{options.process_id:04d}-of-{count:04d}.json"
+        folder = target.parent if source.is_file() and target.suffix else target
+        path = folder / f"summary-{options.process_id:04d}-of-{count:04d}.json"
     if path is None:
         return
     summary.write(

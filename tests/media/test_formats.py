@@ -1,5 +1,6 @@
 """JPEG, PNG, AVIF, HEIC, GIF and what goes with their pixels, kept or said lost."""
 
+import io
 import itertools
 import struct
 import zlib
@@ -9,7 +10,7 @@ import imagecodecs
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image, ImageCms, PngImagePlugin
+from PIL import Image, ImageCms, ImageOps, PngImagePlugin
 
 from raindrop.errors import UserError
 from raindrop.media import formats, pictures
@@ -400,3 +401,26 @@ def test_camera_raw_is_developed_to_srgb(tmp_path):
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(UserError, match="LibRaw says"):
         pictures.decode(path)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "AVIF", "HEIF", "TIFF"])
+def test_every_format_is_turned_once(tmp_path, kind, orientation):
+    exif = Image.Exif()
+    exif[0x112] = orientation
+    exif.get_ifd(0x8769).update({0xA002: 64, 0xA003: 48})
+    stored = Image.fromarray(smooth())
+    stored.save(tmp_path / "a", kind, exif=exif.tobytes(), quality=100)
+    probe = io.BytesIO()
+    stored.save(probe, "PNG", exif=exif.tobytes())
+    upright = np.asarray(ImageOps.exif_transpose(Image.open(probe))).astype(int)
+    after = pictures.decode(tmp_path / "a")
+    assert pictures.image_size(tmp_path / "a") == upright.shape[:2]
+    assert np.abs(after.pixels.astype(int) - upright).mean() < 4
+    entries = after.exif.get_ifd(0x8769)
+    assert (entries[0xA003], entries[0xA002]) == upright.shape[:2]
+    for ending in (".jpg", ".png", ".tif", ".avif", ".heic", ".webp"):
+        pictures.encode(tmp_path / f"b{ending}", after)
+        again = pictures.decode(tmp_path / f"b{ending}").pixels.astype(int)
+        assert np.abs(again - upright).mean() < 8
+        assert Image.open(tmp_path / f"b{ending}").getexif().get(0x112, 1) == 1
