@@ -35,6 +35,13 @@ def open_(path: Path, mode: str = "r", **options: Any) -> Any:
     return av.open(str(path.absolute()), mode, **options)
 
 
+def reason(error: Exception) -> str:
+    """What FFmpeg says of an error, without number, path and pages."""
+    said = getattr(error, "strerror", None) or first_line(error)
+    log = getattr(error, "log", None)
+    return f"{said} ({log[2].strip()})" if log else said
+
+
 def is_cover(stream: Any) -> bool:
     """Whether a video stream is a picture that goes with the file."""
     return stream.type == "video" and bool(
@@ -66,7 +73,7 @@ def main_video(path: Path) -> int:
 
             return max(streams, key=rank).index
     except (av.FFmpegError, OSError) as error:
-        raise UserError(f"{path} cannot be decoded: {first_line(error)}") from None
+        raise UserError(f"{path} cannot be decoded: {reason(error)}") from None
 
 
 def _single_pictures(container: Any, streams: list[Any]) -> set[int]:

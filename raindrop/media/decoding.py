@@ -6,6 +6,7 @@ is marked at its place, so that the frames after it keep theirs, and noted.
 
 import dataclasses
 import logging
+import re
 import struct
 from collections.abc import Callable, Iterator
 from fractions import Fraction
@@ -14,14 +15,18 @@ from typing import Any
 import av
 import av.logging
 
-from raindrop.errors import first_line
+from raindrop.media import containers
 
 # A decoder that conceals a fault tells of it in its log alone. What it says elsewhere
 # than in `_listen` goes nowhere.
 av.logging.set_level(av.logging.ERROR)
 av.logging.set_skip_repeated(False)
+logging.getLogger("libav").propagate = False
 logging.getLogger("libav").addHandler(logging.NullHandler())
 
+# What decoders call an error though it is not one of the picture: what cameras write
+# into their own fields, and reference frames kept longer than announced.
+_HARMLESS = re.compile(r"\bSEI\b|APP fields|VUI|mmco|number of reference frames")
 # Of the usual time to the next frame: packets that are closer together than this are
 # not frames of their own, but second fields or pictures that are never shown.
 _LEAST_STEP = 0.5
@@ -441,11 +446,12 @@ def _listen(call: Callable[[], Any], container: Any = None) -> tuple[Any, str]:
         except av.FFmpegError as error:
             if container is not None and isinstance(error, OSError):
                 raise
-            trouble = first_line(error)
+            trouble = containers.reason(error)
     said = [
         message.strip()
         for _, name, message in logs
-        if container is None or name == container.format.name
+        if (container is None or name == container.format.name)
+        and not _HARMLESS.search(message)
     ]
     return result, said[0] if said else trouble
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import av
 
-from raindrop.errors import UserError, first_line
+from raindrop.errors import UserError
 from raindrop.media import atomic, containers
 from raindrop.media.containers import WRITTEN
 from raindrop.media.video import VideoInfo
@@ -108,7 +108,9 @@ def join(
             lost = [f"the {what} cannot be copied" for what in bad.values()]
             return lost + _join(segments, source, target, info, end, without=bad)
     except (av.FFmpegError, OSError) as error:
-        raise UserError(f"{target} cannot be written: {first_line(error)}") from error
+        raise UserError(
+            f"{target} cannot be written: {containers.reason(error)}"
+        ) from error
 
 
 def _uncopied(source: Path, target: Path, info: VideoInfo) -> dict[int, str]:

@@ -18,7 +18,7 @@ import av
 import numpy as np
 from av.sidedata.sidedata import Type
 
-from raindrop.errors import UserError, first_line
+from raindrop.errors import UserError
 from raindrop.media import containers
 from raindrop.media.decoding import Damage, Decoder
 
@@ -93,7 +93,9 @@ def probe(path: Path) -> VideoInfo:
                 raise UserError(f"{path} has no video that can be decoded")
             return _info(container, stream, first)
     except (av.FFmpegError, OSError) as error:
-        raise UserError(f"{path} cannot be decoded: {first_line(error)}") from None
+        raise UserError(
+            f"{path} cannot be decoded: {containers.reason(error)}"
+        ) from None
 
 
 def _info(container: Any, stream: Any, first: av.VideoFrame) -> VideoInfo:
@@ -223,7 +225,7 @@ class FrameReader:
         except (av.FFmpegError, OSError) as error:
             raise UserError(
                 f"{self._path} cannot be read after frame {self._number}: "
-                f"{first_line(error)}"
+                f"{containers.reason(error)}"
             ) from error
 
     def _shown(self, decoder: Decoder) -> Iterator[tuple[int, av.VideoFrame]]:
