@@ -384,7 +384,9 @@ def _read(path: str | os.PathLike) -> _Read:
 
 def _read_tiff(file: BinaryIO) -> _Read:
     with tiff.first_page(file) as (page, count):
-        _check_size(*tiff.size(page))
+        height, width = tiff.size(page)
+        # Channels that nobody looks at take memory too.
+        _check_size(height, width * -(-page.samplesperpixel // 5))
         notes = []
         if count > 1:
             notes.append(f"only the first of its {count} pictures is taken")

@@ -265,3 +265,24 @@ def test_float_alpha_and_associated_alpha(tmp_path):
         )
         after = pictures.decode(tmp_path / "a.tif")
         assert np.abs(after.pixels / top - 0.5).max() < 0.02
+
+
+def test_more_channels_than_a_memory_holds_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 40 * 40)
+    array = np.zeros((40, 40, 60), np.uint8)
+    tifffile.imwrite(
+        tmp_path / "a.tif", array, photometric="minisblack", planarconfig="contig"
+    )
+    with pytest.raises(UserError, match="max_megapixels"):
+        pictures.decode(tmp_path / "a.tif")
+    tifffile.imwrite(tmp_path / "a.tif", array[..., :3], photometric="rgb")
+    assert pictures.decode(tmp_path / "a.tif").pixels.shape == (40, 40, 3)
+
+
+@pytest.mark.parametrize("planar", ["contig", "separate"])
+def test_floats_with_a_predictor(tmp_path, planar):
+    array = values("f4", 33, 20, 3)
+    stored = array if planar == "contig" else np.moveaxis(array, -1, 0)
+    options = {"photometric": "rgb", "planarconfig": planar, "compression": "deflate"}
+    tifffile.imwrite(tmp_path / "a.tif", stored, predictor="floatingpoint", **options)
+    np.testing.assert_array_equal(pictures.decode(tmp_path / "a.tif").pixels, array)
