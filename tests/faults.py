@@ -96,7 +96,12 @@ def digests(workdir, step=NUM_STEPS):
 def metrics(workdir):
     text = (workdir / "metrics.jsonl").read_text()
     rows = [json.loads(line) for line in text.splitlines()]
-    return [{k: v for k, v in row.items() if k != "images_per_second"} for row in rows]
+    of_the_clock = ("wall_time", "train/images_per_second")
+    return [
+        {name: value for name, value in row.items() if name not in of_the_clock}
+        for row in rows
+        if "run" not in row
+    ]
 
 
 def bad_line(stderr):

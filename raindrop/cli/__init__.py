@@ -148,6 +148,7 @@ def _parse(name: str, arguments: Sequence[str]) -> argparse.Namespace:
             )
         raise UserError(_unused(name, flag.partition("=")[0]))
     options.mode, options.config_given = name, given
+    options.config_named = config is not None
     options.config, options.config_fields = config or "default", fields
     return options
 

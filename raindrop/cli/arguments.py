@@ -5,7 +5,7 @@ import dataclasses
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -145,15 +145,24 @@ def required(options: argparse.Namespace, *names: str) -> list[str]:
     return [values[0] for values in given]
 
 
-def config_of(options: argparse.Namespace) -> "ConfigDict":
+def config_of(
+    options: argparse.Namespace, of_run: Mapping[str, Any] | None = None
+) -> "ConfigDict":
     """What `--config` and `--config.GROUP.FIELD=VALUE` say; see `Mode.takes_config`.
+
+    Args:
+      options: of the command line.
+      of_run: the config of a run, taken where there is no `--config`.
 
     Raises:
       UserError: no such file or field, or a value of a wrong type.
     """
     from raindrop.training import config_check, config_files
 
-    config = config_files.load_config(options.config)
+    if of_run is not None and not options.config_named:
+        config = config_files.restored(of_run)
+    else:
+        config = config_files.load_config(options.config)
     config = config_files.override(config, options.config_fields)
     config_check.fields(config, config_files.load_config("default"))
     return config

@@ -79,34 +79,36 @@ def _train(options: argparse.Namespace) -> None:
 
 
 def _evaluate_arguments(parser: Parser) -> None:
-    parser.add_weights("the run in --workdir")
-    _add_workdir(parser)
+    parser.add_weights("the run in --workdir; without one lite, which comes along")
+    parser.add_argument(
+        "--workdir",
+        type=os.path.expanduser,
+        help="the same as --weights, for a run. Of a run its own config is taken, if "
+        "there is no --config",
+    )
     parser.add_argument(
         "--output",
         type=os.path.expanduser,
-        help="folder to write; default: that of --workdir",
+        help="folder to write; default: evaluations/WEIGHTS/DATA",
     )
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    from raindrop.data import pipeline
-    from raindrop.evaluation import evaluate
-    from raindrop.restoration.derainer import Derainer
-    from raindrop.weights import checkpoints
+    from raindrop.evaluation import job
+    from raindrop.weights import PRETRAINED, checkpoints
 
-    weights = options.weights or workdir_of(options)
-    derainer = Derainer(checkpoints.load_generator(weights))
-    config = config_of(options)
-    result, paths = evaluate.evaluate_to_folder(
-        derainer.run,
-        pipeline.evaluation_pairs(config),
-        options.output or workdir_of(options),
-        config.eval,
-    )
-    print(evaluate.table(result))
-    for path in paths:
-        print(path)
-    return 1 if result["left_out"] else 0
+    weights = options.weights or options.workdir or PRETRAINED
+    loaded = checkpoints.load_generator(weights)
+    config = config_of(options, loaded.config)
+    # A folder beside --weights is one to write.
+    output = options.output or (options.workdir if options.weights else None)
+    left_out = 0
+    for result, text, paths in job.evaluate_weights(loaded, config, output):
+        print(text)
+        for path in paths:
+            print(path)
+        left_out += len(result["left_out"])
+    return 1 if left_out else 0
 
 
 def _add_engine(parser: Parser) -> None:

@@ -243,24 +243,50 @@ def batches(
     )
 
 
-def validation_pairs(config: Any) -> Readable:
+def evaluated_sources(config: Any) -> list[str]:
+    """The names of what a config evaluates on.
+
+    That of `eval.name`, or those of all that is trained on, the largest share first.
+    """
+    shares = sources.weights(config.data)
+    if config.eval.name:
+        return [config.eval.name]
+    return sorted(shares, key=shares.__getitem__, reverse=True)
+
+
+def validation_pairs(config: Any, name: str | None = None) -> Readable:
     """The pairs that a training run is evaluated on, whole and never resized.
 
     Where `eval.name` names others than those trained on, those of `evaluation_pairs`.
-    Else pictures held out of the source it names, or of the (first) source, so that no
-    checkpoint is chosen on a test set.
+    Else pictures held out of the source, so that no checkpoint is chosen on a test set.
+
+    Args:
+      config: the whole config.
+      name: one of `evaluated_sources`; the first by default.
 
     Raises:
       UserError: pairs that are not there or not usable.
     """
-    shares = sources.weights(config.data)
-    name = config.eval.name or max(shares, key=shares.get)
+    name = name or evaluated_sources(config)[0]
     source = sources.of(config, name, "eval.name")
-    chosen = config.eval.name and not (name in shares and source.is_trained_on())
+    chosen = not _holds_out(config, source)
     return source.readable(source.evaluation() if chosen else source.held_out())
 
 
-def evaluation_pairs(config: Any) -> Readable:
+def validation_record(config: Any, name: str) -> dict[str, Any]:
+    """What `validation_pairs` gives, to be written beside its scores."""
+    source = sources.of(config, name, "eval.name")
+    held_out = _holds_out(config, source)
+    return source.record(evaluating=not held_out) | {"held_out": held_out}
+
+
+def _holds_out(config: Any, source: sources.Source) -> bool:
+    """Whether validation is on what is held out of this source."""
+    trained_on = source.name in sources.weights(config.data) and source.is_trained_on()
+    return trained_on or not config.eval.name
+
+
+def evaluation_pairs(config: Any, name: str | None = None) -> Readable:
     """The pairs to evaluate on, whole and never resized.
 
     Of `eval.name`, or of `data.name` where that is empty: all pairs of the folder
@@ -268,9 +294,13 @@ def evaluation_pairs(config: Any) -> Readable:
     under drops that `eval.seed` decides ('rendered'). With `data.on_error=skip` those
     that cannot be read are left out.
 
+    Args:
+      config: the whole config.
+      name: of the source, in place of those fields.
+
     Raises:
       UserError: pairs that are not there or not usable.
     """
-    name = config.eval.name or config.data.name
+    name = name or config.eval.name or config.data.name
     source = sources.of(config, name, "eval.name")
     return source.readable(source.evaluation())

@@ -28,16 +28,25 @@ def make_lpips(settings: Any) -> metrics.LPIPS | None:
     """LPIPS where a config's group `eval` asks for it, or its protocol needs it.
 
     Raises:
-      UserError: the weights are missing, or of another network than the protocol's.
+      UserError: a protocol or network that does not exist, or that do not go together;
+        the weights are missing.
     """
-    if settings.protocol != "ntire":
-        return metrics.LPIPS(settings.lpips_network) if settings.lpips else None
-    if settings.lpips_network != "alex":
+    protocol, network = settings.protocol, settings.lpips_network
+    for name, value, choices in (
+        ("protocol", protocol, metrics.PROTOCOLS),
+        ("lpips_network", network, metrics.LPIPS_NETWORKS),
+    ):
+        if value not in choices:
+            raise UserError(
+                f"eval.{name} must be one of {', '.join(choices)}, not {value!r}"
+            )
+    if protocol == "ntire" and network != "alex":
         raise UserError(
             "eval.protocol=ntire is with LPIPS of AlexNet; leave eval.lpips_network "
             "at alex"
         )
-    return metrics.LPIPS("alex")
+    needed = settings.lpips or protocol == "ntire"
+    return metrics.LPIPS(network) if needed else None
 
 
 def _protocols(lpips: Distance | None) -> list[str]:
@@ -214,7 +223,8 @@ def evaluate_to_folder(
       folder: gets evaluation.json, evaluation.csv, evaluation.html (see `report`) and
         the output images, in `evaluation/NAME.png`.
       settings: config group `eval`.
-      record: where the numbers come from, for the JSON and the page.
+      record: where the numbers come from, for the JSON and the page; the protocol, the
+        number of pairs and LPIPS's weights are added.
 
     Returns:
       The evaluation, and what was written.
@@ -241,6 +251,10 @@ def evaluate_to_folder(
         ended, evaluation = error, error.evaluation
         evaluation["ended"] = printable(str(error))
     record = dict(record or {}) | {"protocol": settings.protocol}
+    record["pairs"] = {
+        "scored": len(evaluation["images"]),
+        "sha256": evaluation["pictures_sha256"],
+    }
     if lpips:
         record["lpips"] = {"network": lpips.network} | lpips.weights
     evaluation["provenance"] = record

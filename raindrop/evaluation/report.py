@@ -165,12 +165,14 @@ main { display: grid; grid-template-columns: minmax(0, max-content) minmax(20em,
 thead { position: sticky; top: 0; background: #fff }
 table { border-collapse: collapse } td, th { padding: .15em .5em; text-align: right }
 td:first-child, th:first-child { text-align: left }
+th[colspan] { text-align: center }
 tbody tr:nth-child(odd) { background: #f4f4f4 }
 tbody tr.chosen { background: #cfe3ff }
 button { font: inherit; color: #0645ad; background: none; border: 0; padding: 0;
   cursor: pointer }
 th button { color: inherit; font-weight: 600 }
-#look { position: sticky; top: 1em } #look h2 { margin: 0; overflow-wrap: anywhere }
+#look { position: sticky; top: 1em; max-width: 100vh }
+#look h2 { margin: 0; overflow-wrap: anywhere }
 @media (max-width: 56em) { main, #about { grid-template-columns: minmax(0, 1fr) }
   #look { grid-row: 1; position: static } #scores { max-height: none } }
 #stage { position: relative; line-height: 0 }

@@ -7,7 +7,7 @@ import inspect
 import re
 import sys
 import types
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +115,32 @@ def _as_configs(*folders: Path) -> Iterator[None]:
         for name in loaded():
             del sys.modules[name]
         sys.modules.update(before)
+
+
+def restored(saved: Mapping[str, Any]) -> ConfigDict:
+    """The config of a run as it was saved, on top of `default.py`.
+
+    Args:
+      saved: as JSON gives it.
+    """
+    config = load_config("default")
+    with config.unlocked(), config.ignore_type():
+        _put(config, saved)
+    return config
+
+
+def _put(group: ConfigDict, saved: Mapping[str, Any]) -> None:
+    for name, value in saved.items():
+        if isinstance(value, Mapping):
+            if name not in group:
+                group[name] = ConfigDict()
+            _put(group[name], value)
+        else:
+            group[name] = _tuples(value)  # which JSON has not, and configs are made of
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
 def override(config: ConfigDict, flags_given: Sequence[str]) -> ConfigDict:

@@ -18,14 +18,20 @@ from ml_collections import ConfigDict
 from raindrop.data import pipeline
 from raindrop.errors import UserError
 from raindrop.media import atomic, pictures
-from raindrop.training import config_check, distributed, metric_writers
+from raindrop.training import (
+    config_check,
+    distributed,
+    metric_writers,
+    resume,
+    run_record,
+)
 from raindrop.training.divergence import DivergedError, Watch
 from raindrop.training.run_lock import RunLock
 from raindrop.training.setup import make_networks, make_state, make_step, replicate
 from raindrop.training.signals import StopSignals, StopTogether
 from raindrop.training.state import GANState
 from raindrop.training.step import Batch, Metrics
-from raindrop.weights import checkpoints
+from raindrop.weights import LoadedGenerator, checkpoints
 
 if TYPE_CHECKING:
     from raindrop.training.validation import Scores
@@ -44,8 +50,9 @@ def train_and_evaluate(
     which is saved. Of several processes all train, and the first one writes.
 
     Writes `config.json`, `metrics.jsonl`, TensorBoard's files, `checkpoints/`,
-    `pictures/` and, at the end, `evaluation.json` and `.csv`; `divergence/` if it
-    comes to that.
+    `pictures/` and, at every evaluation, `evaluation.json` and `.csv`; `divergence/` if
+    it comes to that. A run that is finished already writes nothing. What may change
+    when one is resumed is told in `resume`.
 
     Args:
       config: the whole config.
@@ -109,7 +116,7 @@ class _Run:
         minutes = config.training.minutes
         self._deadline = begin + 60 * minutes if minutes else float("inf")
         # What can go wrong cheaply comes first, before anything is compiled or written.
-        saved, start = self._where_from()
+        saved, start, changes = self._where_from()
         self._validation = None
         if config.training.evaluate_every:
             # With OpenCV and scikit-image, which training alone does without.
@@ -119,15 +126,25 @@ class _Run:
         self._batches = make_batches(config, first_step)
         if self._validation:
             self._validation.read_pairs()
-        self._networks, self._vgg_params, vgg_source = make_networks(config)
-        self._notes = {"vgg": vgg_source}
-        state, self._schedules = make_state(config, self._networks, start)
+        self._networks, self._vgg_params, vgg = make_networks(config)
+        if self._vgg_params is not None:
+            _LOG.info("perceptual loss: VGG-16, %(source)s %(sha256)s", vgg)
+        if saved:
+            changes |= resume.check_vgg(saved, vgg, config.training.allow_changes)
+        self._record = run_record.make(config, start, saved, vgg, changes)
+        self._from_weights = start is not None
+        state, self._schedules = make_state(
+            config, self._networks, start.params if start else None
+        )
         self._state = saved.into(state) if saved else state
 
-    def _where_from(self) -> tuple[checkpoints.Saved | None, Any]:
-        """The checkpoint to resume from, or the generator's parameters to start from.
+    def _where_from(
+        self,
+    ) -> tuple[checkpoints.Saved | None, LoadedGenerator | None, dict[str, str]]:
+        """The checkpoint to resume from, or the weights to start from; what changed.
 
-        Either may be None. The network of `training.weights` comes with them.
+        Either of the first two may be None. The network of `training.weights` comes
+        with them.
         """
         config, weights = self._config, self._config.training.weights
         if self._first_step:
@@ -136,11 +153,14 @@ class _Run:
                 # They need not be there any more.
                 fields = saved.meta["config"]["model"]["generator"]
                 config.model.generator = ConfigDict(fields)
-            saved.check_config(config)
-            _LOG.info("resuming from step %d in %s", self._first_step, self._workdir)
-            return saved, None
+            changes = resume.check(saved, config)
+            if self._first_step < config.training.num_steps:
+                _LOG.info(
+                    "resuming from step %d in %s", self._first_step, self._workdir
+                )
+            return saved, None, changes
         if not weights:
-            return None, None
+            return None, None, {}
         try:
             loaded = checkpoints.load_generator(weights)
         except UserError as error:
@@ -148,16 +168,23 @@ class _Run:
         config.model.generator = ConfigDict(loaded.fields)
         config_check.values(config)
         _LOG.info("the generator starts from %s", loaded.source)
-        return None, loaded.params
+        return None, loaded, {}
 
     def train(self) -> GANState:
         """Takes the steps that are left, or those until it is to stop."""
         config, training = self._config, self._config.training
+        if self._first_step == training.num_steps:
+            _LOG.info(
+                "%s is finished: its %d steps are done; more training.num_steps resume "
+                "it",
+                *(self._workdir, self._first_step),
+            )
+            return self._state
         with contextlib.ExitStack() as stack:
             self._output = None
             if distributed.is_first():
                 self._output = stack.enter_context(
-                    _Output(config, self._workdir, self._first_step)
+                    _Output(config, self._workdir, self._record, self._first_step)
                 )
             self._stop_signals = stack.enter_context(StopSignals())
             self._stop_together = StopTogether()
@@ -167,6 +194,8 @@ class _Run:
             )
             self._pace = _Pace(self._progress, training.num_steps)
             step = make_step(config, self._networks, self._schedules)
+            if self._from_weights and self._validation:
+                self._evaluate(0, self._state)  # what training is to better
             state, vgg_params = replicate((self._state, self._vgg_params))
             del self._state  # the step donates it
             for done in range(self._first_step + 1, training.num_steps + 1):
@@ -216,7 +245,8 @@ class _Run:
         scalars = {name: float(value) for name, value in metrics.items()}
         scalars |= self._progress.report(done, scalars)
         if self._output:
-            self._output.writer.write_scalars(done, scalars)
+            named = {f"train/{name}": value for name, value in scalars.items()}
+            self._output.writer.write_scalars(done, named)
 
     def _evaluate(self, done: int, state: GANState) -> float:
         """Evaluates, in all processes; gives the number that checkpoints compete in."""
@@ -230,8 +260,10 @@ class _Run:
     def _save(self, state: GANState, psnr: float | None) -> None:
         if not self._output:
             return
+        there = ("config", "versions", "date")  # as a checkpoint has them anyway
+        notes = {k: v for k, v in self._record.items() if k not in there}
         try:
-            self._output.checkpoints.save(state, self._config, psnr, self._notes)
+            self._output.checkpoints.save(state, self._config, psnr, notes)
         except FloatingPointError as error:
             if jax.process_count() > 1:
                 # The batch is in all of them, and only this one is here.
@@ -242,16 +274,18 @@ class _Run:
 class _Output:
     """What the first process of a run writes into the work directory."""
 
-    def __init__(self, config: Any, workdir: Path, first_step: int) -> None:
-        self._workdir = workdir
+    def __init__(
+        self, config: Any, workdir: Path, record: dict[str, Any], first_step: int
+    ) -> None:
+        self._workdir, self._record = workdir, record
         if first_step:
             checkpoints.set_damaged_aside(workdir, first_step)
         self.checkpoints = checkpoints.Checkpoints(workdir)
         with atomic.aside(workdir / "config.json") as part:
             part.write_text(config.to_json_best_effort(indent=2))
-        writers: list[metric_writers.MetricWriter] = [
-            metric_writers.JsonLines(workdir / "metrics.jsonl", first_step)
-        ]
+        lines = metric_writers.JsonLines(workdir / "metrics.jsonl", first_step)
+        lines.write_record(first_step, record)
+        writers: list[metric_writers.MetricWriter] = [lines]
         try:
             writers.append(metric_writers.TensorBoard(workdir))
         except ImportError as error:
@@ -270,7 +304,7 @@ class _Output:
         path = self._workdir / "pictures" / f"{step:07d}.png"
         pictures.write_image(path, scores.panel)
         self.writer.write_images(step, {"panel": scores.panel[None]})
-        scores.write(self._workdir)
+        scores.write(self._workdir, step, self._record)
         self.writer.flush()
 
     def log_paths(self) -> None:

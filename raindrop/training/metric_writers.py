@@ -29,7 +29,10 @@ class MetricWriter(Protocol):
 
 
 class JsonLines:
-    """A line of JSON for every step written: {"step": ..., name: value, ...}.
+    """A line of JSON for every step written: {"step", "wall_time", name: value, ...}.
+
+    `wall_time` is in seconds since 1970. Before those of each start of the run, a line
+    {"step", "wall_time", "run": what `run_record` makes}.
 
     Args:
       path: of the file. Lines there of steps after `first_step` are dropped: the run
@@ -52,7 +55,14 @@ class JsonLines:
 
     def write_scalars(self, step: int, scalars: Mapping[str, float]) -> None:
         """Adds a line."""
-        line = {"step": step} | {name: float(v) for name, v in scalars.items()}
+        self._write(step, {name: float(value) for name, value in scalars.items()})
+
+    def write_record(self, step: int, record: Mapping[str, Any]) -> None:
+        """Adds a line on the run that goes on from `step`."""
+        self._write(step, {"run": dict(record)})
+
+    def _write(self, step: int, values: Mapping[str, Any]) -> None:
+        line = {"step": step, "wall_time": round(time.time(), 3), **values}
         self._file.write(json.dumps(line) + "\n")
         self._file.flush()
 

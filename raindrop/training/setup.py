@@ -20,12 +20,12 @@ _AXIS = "devices"
 _PRECISIONS = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 
-def make_networks(config: Any) -> tuple[Networks, Any, str]:
+def make_networks(config: Any) -> tuple[Networks, Any, dict[str, str]]:
     """The networks of a config.
 
     Returns:
-      The networks, VGG's parameters (None without a perceptual loss), and where those
-      came from.
+      The networks, VGG's parameters (None without a perceptual loss), and {'source',
+      'sha256'} of the file that those came from.
 
     Raises:
       UserError: a precision that does not exist, or VGG weights that are not there.
@@ -54,7 +54,9 @@ def make_networks(config: Any) -> tuple[Networks, Any, str]:
         if vgg
         else None,
     )
-    return networks, vgg.params if vgg else None, vgg.source if vgg else "none"
+    if vgg is None:
+        return networks, None, {"source": "none", "sha256": ""}
+    return networks, vgg.params, {"source": vgg.source, "sha256": vgg.sha256}
 
 
 def make_state(

@@ -1,19 +1,21 @@
 """What a run is scored by while it trains: held-out pairs, and the moving average."""
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
+from raindrop import provenance
 from raindrop.data import pipeline
 from raindrop.data.pairs import Pair
 from raindrop.errors import UserError
 from raindrop.evaluation import evaluate
 from raindrop.media import pictures
 from raindrop.restoration.derainer import Derainer
-from raindrop.weights import LoadedGenerator
+from raindrop.weights import LoadedGenerator, checkpoints
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,29 +23,66 @@ class Scores:
     """One evaluation.
 
     Attributes:
-      evaluation: of all pairs, by all protocols.
+      evaluations: of all pairs by all protocols, for each source by its name; the first
+        one is the one that chooses the checkpoint.
+      records: what each source gave, for the record.
+      sha256: of the generator's parameters.
       panel: the first pair's rainy picture, the attention map of every step, the output
         and the clean picture in a row; uint8 RGB.
       choosing: the number that the best checkpoint has most of.
     """
 
-    evaluation: evaluate.Evaluation
+    evaluations: dict[str, evaluate.Evaluation]
+    records: dict[str, dict[str, Any]]
+    sha256: str
     panel: np.ndarray
     choosing: float
 
     @property
     def table(self) -> str:
         """The means, for people."""
-        return evaluate.table(self.evaluation)
+        tables = {k: evaluate.table(v) for k, v in self.evaluations.items()}
+        if len(tables) == 1:
+            return next(iter(tables.values()))
+        return "\n".join(f"on {name}:\n{text}" for name, text in tables.items())
 
     @property
     def scalars(self) -> dict[str, float]:
-        """The means, for metric writers."""
-        return evaluate.scalars(self.evaluation)
+        """The means, for metric writers: 'eval/NAME', and 'eval/SOURCE/NAME'.
 
-    def write(self, folder: Path) -> None:
-        """All scores, as `evaluation.json` and `.csv`."""
-        evaluate.write(self.evaluation, folder)
+        Without a source those of the first one; with it where there are several.
+        """
+        found: dict[str, float] = {}
+        for i, (source, evaluation) in enumerate(self.evaluations.items()):
+            scalars = evaluate.scalars(evaluation)
+            if i == 0:
+                found |= {f"eval/{k}": v for k, v in scalars.items()}
+            if len(self.evaluations) > 1:
+                found |= {f"eval/{source}/{k}": v for k, v in scalars.items()}
+        return found
+
+    def write(self, workdir: Path, step: int, record: Mapping[str, Any]) -> None:
+        """All scores, as `evaluation.json` and `.csv`.
+
+        Those of the first source lie in the work directory, of others in
+        `evaluation/SOURCE`.
+
+        Args:
+          workdir: of the run.
+          step: that was evaluated.
+          record: of the run, see `run_record`.
+        """
+        source = f"step {step} of {workdir.resolve().name}"
+        for i, (name, evaluation) in enumerate(self.evaluations.items()):
+            evaluation["provenance"] = {
+                **record,
+                "weights": {"source": source, "sha256": self.sha256},
+                "start": record["weights"],
+                "evaluated_on": self.records[name],
+                "date": provenance.now(),
+            }
+            folder = workdir / "evaluation" / name if i else workdir
+            evaluate.write(evaluation, folder)
 
 
 class Validation:
@@ -59,7 +98,7 @@ class Validation:
     def __init__(self, config: Any) -> None:
         self._config = config
         self._lpips = evaluate.make_lpips(config.eval)
-        self._pairs: list[Pair] = []
+        self._pairs: dict[str, list[Pair]] = {}
 
     def read_pairs(self) -> None:
         """Reads, or renders, the pairs; to be called before `evaluate`.
@@ -67,17 +106,29 @@ class Validation:
         Raises:
           UserError: see `pipeline.validation_pairs`; or none can be read.
         """
-        self._pairs = list(pipeline.validation_pairs(self._config))
-        if not self._pairs:
-            raise UserError("none of the pairs to evaluate on can be read")
+        for name in pipeline.evaluated_sources(self._config):
+            self._pairs[name] = list(pipeline.validation_pairs(self._config, name))
+            if not self._pairs[name]:
+                raise UserError("none of the pairs to evaluate on can be read")
 
     def evaluate(self, params: Any) -> Scores:
         """The scores of the generator with these parameters."""
         fields = self._config.model.generator.to_dict()
-        derainer = Derainer(LoadedGenerator(fields, jax.device_get(params), "training"))
-        evaluation = evaluate.evaluate(derainer.run, self._pairs, self._lpips)
-        first = self._pairs[0]
+        params = jax.device_get(params)
+        derainer = Derainer(LoadedGenerator(fields, params, "training"))
+        evaluations = {
+            name: evaluate.evaluate(derainer.run, pairs, self._lpips)
+            for name, pairs in self._pairs.items()
+        }
+        records = {
+            name: pipeline.validation_record(self._config, name) | {"pairs": len(pairs)}
+            for name, pairs in self._pairs.items()
+        }
+        first = next(iter(self._pairs.values()))[0]
         output, attention = derainer.run(first.rainy)
         panel = pictures.side_by_side([first.rainy, *attention, output, first.clean])
-        choosing = evaluate.choosing(evaluation, self._config.eval.protocol)
-        return Scores(evaluation, panel, choosing)
+        choosing = evaluate.choosing(
+            next(iter(evaluations.values())), self._config.eval.protocol
+        )
+        sha256 = checkpoints.digest(params)
+        return Scores(evaluations, records, sha256, panel, choosing)

@@ -24,6 +24,7 @@ class LoadedGenerator:
       sha256: of the file, or of the run's arrays, that they came from; tells weights
         of one `source` apart.
       licence: of the weights, as an SPDX name; "" where their file does not say.
+      config: of the run that they come from, if they come from one.
     """
 
     fields: Mapping[str, Any]
@@ -31,3 +32,4 @@ class LoadedGenerator:
     source: str
     sha256: str = ""
     licence: str = ""
+    config: Mapping[str, Any] | None = None

@@ -10,7 +10,6 @@ import contextlib
 import dataclasses
 import errno
 import hashlib
-import importlib.metadata
 import json
 import logging
 import os
@@ -27,6 +26,7 @@ from flax import serialization
 from ml_collections import ConfigDict
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
+from raindrop import provenance
 from raindrop.errors import UserError, first_line
 from raindrop.models import generator
 from raindrop.models.discriminator import Discriminator
@@ -35,8 +35,6 @@ from raindrop.weights import SHIPPED, LoadedGenerator
 _LOG = logging.getLogger(__name__)
 FOLDER = "checkpoints"
 _NO_PSNR = -1.0
-_NOT_THE_NETWORK = tuple(f".{name}" for name in generator.HOW_TO_COMPUTE)
-_PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
 _State = TypeVar("_State")
@@ -72,32 +70,9 @@ class Saved:
         _check_shapes(self.tree, template, self.where)
         return serialization.from_state_dict(state, self.tree)
 
-    def check_config(self, config: ConfigDict) -> None:
-        """Compares `config` with the one it was saved with, and tells the differences.
-
-        Raises:
-          UserError: the networks are others.
-        """
-        found = differences(_complete(self.meta["config"]), _complete(config))
-        lines = [f"{name}={values}" for name, values in found.items()]
-        # The discriminator's first dense layer has a row for each position.
-        networks = ("model.", "data.crop_size")
-        other = [
-            f"{name}={values}"
-            for name, values in found.items()
-            if name.startswith(networks) and not name.endswith(_NOT_THE_NETWORK)
-        ]
-        if other:
-            raise UserError(
-                f"{self.where} is of another network ({'; '.join(other)}); "
-                "give those fields their old values, or another --workdir"
-            )
-        if lines:
-            _LOG.warning(
-                "the config is not the one that %s was saved with: %s",
-                self.where,
-                "; ".join(lines),
-            )
+    def differences(self, config: ConfigDict) -> dict[str, str]:
+        """`config` against the one it was saved with; see `differences`."""
+        return differences(_complete(self.meta["config"]), _complete(config))
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, str]:
@@ -237,7 +212,8 @@ class Checkpoints:
                 )
         meta = {
             "config": json.loads(config.to_json_best_effort()),
-            "versions": {p: importlib.metadata.version(p) for p in _PACKAGES},
+            "versions": provenance.versions(),
+            "date": provenance.now(),
             "digests": {name: digest(part) for name, part in tree.items()},
             "psnr": psnr,
             "notes": dict(notes or {}),
@@ -443,6 +419,7 @@ def _load_step(workdir: Path, step: int) -> LoadedGenerator:
         params=restored["ema"],
         source=f"step {step} of {workdir.name}",
         sha256=meta["digests"]["ema"],
+        config=meta["config"],
     )
 
 

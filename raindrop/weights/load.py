@@ -1,5 +1,6 @@
 """`load`: a generator from whatever weight file a person has."""
 
+import dataclasses
 import hashlib
 import re
 from collections.abc import Iterable, Mapping
@@ -67,6 +68,8 @@ def load(path: str | Path) -> LoadedGenerator:
     if safetensors_file.is_safetensors(start):
         tensors, metadata = safetensors_file.read(path)
         loaded = safetensors_file.generator_of(tensors, metadata, path)
+        if loaded and not loaded.sha256:
+            loaded = dataclasses.replace(loaded, sha256=_sha256([path]))
         return loaded or _release(tensors, path)
     return _release(torch_file.read(path), path)
 

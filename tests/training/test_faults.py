@@ -48,7 +48,7 @@ def test_stopped_killed_and_locked_out(runner, whole, tmp_path):
 
     first = runner.start(*arguments)
     said = wait_for(first, f"step {saved + 1}/")
-    assert f"going on from step {saved}" in said
+    assert f"resuming from step {saved}" in said
     os.kill(first.pid, signal.SIGSTOP)
     code, stderr = runner.run(*arguments)
     assert code == 2
@@ -182,16 +182,18 @@ def test_two_processes_do_what_one_does(runner, whole, tmp_path):
     saved = checkpoints.steps(workdir)[-1]
     code, stderr = runner.run(*runner.arguments(workdir))
     assert code == 0, stderr
-    assert f"going on from step {saved}" in stderr
+    assert f"resuming from step {saved}" in stderr
     np.testing.assert_allclose(
-        metrics(workdir)[-2]["g_total"], metrics(whole)[-2]["g_total"], rtol=1e-3
+        metrics(workdir)[-2]["train/g_total"],
+        metrics(whole)[-2]["train/g_total"],
+        rtol=1e-3,
     )
 
     # And the reverse: one device saved it, four in two processes go on; one dies.
     steps = NUM_STEPS + 100_000
     first, second = processes(runner, workdir, training__num_steps=steps)
     said = wait_for(first, f"step {NUM_STEPS + 2}/")
-    assert f"going on from step {NUM_STEPS}" in said
+    assert f"resuming from step {NUM_STEPS}" in said
     second.kill()
     code, stderr = end(first)
     end(second)

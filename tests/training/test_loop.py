@@ -132,22 +132,29 @@ def test_a_run_is_evaluated(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert checkpoints.steps(workdir) == [2]
-    row = json.loads((workdir / "metrics.jsonl").read_text().splitlines()[1])
-    assert row["step"] == 2
-    assert {"g_perceptual", "g_adversarial", "d_map"} < row.keys()
+    lines = (workdir / "metrics.jsonl").read_text().splitlines()
+    start, _, row, evaluation = map(json.loads, lines)
+    assert start["run"]["vgg"]["source"].startswith("random")
+    assert row["step"] == evaluation["step"] == 2
+    assert evaluation["wall_time"] >= row["wall_time"] > start["wall_time"]
+    names = {"g_perceptual", "g_adversarial", "d_map", "images_per_second"}
+    assert {f"train/{name}" for name in names} < row.keys()
+    assert {"eval/psnr_release", "eval/psnr_release_input"} < evaluation.keys()
+    written = (workdir / "evaluation.json").read_bytes()
 
-    # On a picture of a size that fits nothing.
-    done = run_main(
-        "--mode=evaluate",
-        "--config=tests/tiny.py",
-        f"--weights={workdir}",
-        f"--output={tmp_path / 'evaluation'}",
-    )
+    # By the run's own config, on a picture of a size that fits nothing.
+    output = tmp_path / "evaluation"
+    done = run_main("evaluate", f"--weights={workdir}", f"--output={output}")
     assert done.returncode == 0, done.stderr
-    assert "release" in done.stdout
-    result = json.loads((tmp_path / "evaluation" / "evaluation.json").read_text())
+    assert "step 2 of run, on name rendered" in done.stdout
+    result = json.loads((output / "evaluation.json").read_text())
     assert set(result["protocols"]) == {"release", "bt601", "rgb"}
     assert result["images"][0]["release"]["input"].keys() == {"psnr", "ssim"}
+    record = result["provenance"]
+    assert record["config"]["data"]["crop_size"] == 16
+    assert record["weights"] == json.loads(written)["provenance"]["weights"]
+    assert record["data"] == {"name": "rendered", "photos": "bundled"}
+    assert (workdir / "evaluation.json").read_bytes() == written
 
 
 def test_bad_usage_is_one_line(tmp_path):

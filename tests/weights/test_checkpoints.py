@@ -152,24 +152,9 @@ def test_a_damaged_best_is_told(damaged, caplog):
     assert "1 is damaged" in caplog.text
 
 
-def test_other_networks_are_told_by_their_fields(run, caplog):
-    saved = checkpoints.read_newest(run)
-    config = tiny.get_config()
-    config.training.num_steps += 1
-    config.model.generator.attention.remat = True  # the same network
-    config.model.fast_gradients = False
-    saved.check_config(config)
-    assert "attention.remat=True, was False" in caplog.text
-    config.model.generator.attention.channels = 5
-    config.model.generator.signed = True  # no shape tells it
-    with pytest.raises(UserError) as error:
-        saved.check_config(config)
-    assert "model.generator.attention.channels=5, was 4" in str(error.value)
-    assert "model.generator.signed=True, was False" in str(error.value)
-    assert "num_steps" not in str(error.value)
-    assert "remat" not in str(error.value)
+def test_another_network_is_told_by_its_shapes(run):
     with pytest.raises(UserError, match="other networks"):
-        saved.into(make_state(0, size=41))
+        checkpoints.read_newest(run).into(make_state(0, size=41))
 
 
 def test_runs_of_one_name_are_told_apart(run, tmp_path):

@@ -68,6 +68,11 @@ class Rendered(Source):
         """The same: nothing else is not trained on."""
         return self.held_out()
 
+    def record(self, evaluating: bool = False) -> dict[str, str]:
+        """The photographs."""
+        del evaluating
+        return {"name": self.name, "photos": self.config.data.photos}
+
     def parts(self) -> Sequence[Part]:
         """A line: there are no pairs to look at."""
         names, _ = self.training()

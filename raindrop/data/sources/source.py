@@ -104,6 +104,15 @@ class Source(abc.ABC):
         """Whether a run on this source trains on what `evaluation` gives."""
         return True
 
+    def record(self, evaluating: bool = False) -> dict[str, str]:
+        """What is read, to be written beside a result: name, folder and so on.
+
+        Args:
+          evaluating: of what `evaluation` gives, not of what is trained on.
+        """
+        del evaluating
+        return {"name": self.name}
+
     def readable(self, pairs: PairSet) -> Readable:
         """The pairs of a set, read as `data.on_error` says."""
         return Readable(pairs, self.skip)
@@ -195,6 +204,14 @@ class PairSource(Source):
         """Whether `evaluation` gives the training split."""
         elsewhere = self._where() is self.config.eval
         return not elsewhere and self._split_name() == self.training_split
+
+    def record(self, evaluating: bool = False) -> dict[str, str]:
+        """The folders, and the split of a set that has some."""
+        where = self._where() if evaluating else self.config.data
+        split = self._split_name() if evaluating else self.training_split
+        found = {field: where[field] for field in ("dir", "rainy", "clean")}
+        found = {"name": self.name} | found | {"split": split}
+        return {field: value for field, value in found.items() if value}
 
     def _where(self) -> Any:
         """The group that says where the pairs to evaluate on are."""
