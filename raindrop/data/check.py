@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import jax.numpy as jnp
 import numpy as np
 from skimage.registration import phase_cross_correlation
 
@@ -143,8 +144,8 @@ def _look(
             lines.append(f"{name}: rainy is {brighter * 255:+.0f} of 255 in brightness")
         mask = np.asarray(
             masks.mask(
-                pair.rainy.astype(np.float32) / 255,
-                pair.clean.astype(np.float32) / 255,
+                jnp.asarray(pair.rainy, jnp.float32) / 255,
+                jnp.asarray(pair.clean, jnp.float32) / 255,
                 **config.data.mask,
             )
         )

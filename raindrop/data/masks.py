@@ -5,10 +5,13 @@ of 255. Others take the mean, the sum, or a threshold for each channel, and clos
 open the mask with a 5 x 5 window.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jax import lax
 
+_REDUCE: dict[str, Any] = {"max": jnp.max, "mean": jnp.mean, "sum": jnp.sum}
 RULES = ("max", "mean", "sum", "per_channel")
 # Differences of 8-bit pictures are multiples of 1/255: the margin, far below that,
 # keeps rounding from calling a difference larger that equals the threshold.
@@ -51,8 +54,7 @@ def mask(
         above = difference > jnp.asarray(channel_thresholds) + _MARGIN
         drops = above.any(-1, keepdims=True)
     else:
-        reduce = {"max": jnp.max, "mean": jnp.mean, "sum": jnp.sum}[rule]
-        drops = reduce(difference, axis=-1, keepdims=True) > threshold + _MARGIN
+        drops = _REDUCE[rule](difference, axis=-1, keepdims=True) > threshold + _MARGIN
     drops = drops.astype(jnp.float32)
     if close:
         drops = _erode(_dilate(drops, window), window)

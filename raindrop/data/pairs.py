@@ -236,9 +236,10 @@ def inspect(source: Path | bytes, name: str = "") -> tuple[int, int]:
             width, height = image.size
             if image.getexif().get(0x0112, 1) >= 5:
                 width, height = height, width
-            if (
-                image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
-            ) and (image.convert("RGBA").getchannel("A").getextrema()[0] < 255):
+            opaque = width * height
+            if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+                opaque = image.convert("RGBA").getchannel("A").histogram()[255]
+            if opaque < width * height:
                 raise UserError(
                     f"{name} is transparent in places; save it without alpha"
                 )

@@ -72,6 +72,7 @@ class JaxEngine:
             devices = jax.local_devices()
             devices = devices[:1] if devices[0].platform == "cpu" else devices
         self.devices = len(devices)
+        # Why jit and not pmap, as in training: see `training.setup.make_step`.
         mesh = Mesh(np.array(devices), ("batch",))
         self._over_batch = NamedSharding(mesh, PartitionSpec("batch"))
         network = generator.from_fields(loaded.fields)

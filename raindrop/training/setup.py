@@ -81,6 +81,12 @@ def make_step(config: Any, networks: Networks, schedules: Any) -> Step:
 
     State and VGG go in and come out without a leading axis, the same on all devices;
     the batch has one. Gradients and metrics are averaged inside, over the same axis.
+
+    Why pmap here, and jit with a sharded batch in `restoration`: a training step has to
+    say where the devices meet, at its gradients and nowhere else, and with pmap and
+    pmean that can be read in the step; its shapes never change. Pictures to restore
+    have nothing to do with each other, come in many shapes, and need no meeting: there
+    jit finds all it needs in the sharding of the batch, over one process's devices.
     """
     step = partial(
         train_step,
