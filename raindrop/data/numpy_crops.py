@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from raindrop.data import augmentation, sources
-from raindrop.data.picture_cache import PictureCache
-from raindrop.errors import UserError
+from raindrop.data import augmentation
+from raindrop.data.mixture import Mixture
 
 
 def crops(
@@ -35,10 +34,7 @@ def crops(
     Raises:
       UserError: data that is not there, not usable, or smaller than the crop.
     """
-    shares = sources.weights(config.data)
-    cache_bytes = int(config.data.cache_gib * 2**30 / len(shares))
-    caches = [sources.training(config, name, cache_bytes) for name in shares]
-    drawn = _Drawn(config, caches, list(shares.values()))
+    drawn = _Drawn(config, Mixture(config))
     local = config.training.batch_size // process_count
     part = slice(process_index * local, (process_index + 1) * local)
     # In a generator of its own, so that bad data is told at the call.
@@ -67,23 +63,18 @@ class _Drawn:
 
     Args:
       config: the whole config.
-      caches: the pictures of each source.
-      shares: of each source in the run.
+      mixture: what to read.
     """
 
-    def __init__(
-        self, config: Any, caches: list[PictureCache], shares: list[float]
-    ) -> None:
-        self._config, self._caches = config, caches
-        self._bounds = np.cumsum(shares)[:-1]
-        self._channels = 3 if all(cache.rendered for cache in caches) else 6
+    def __init__(self, config: Any, mixture: Mixture) -> None:
+        self._training, self._mixture = config.training, mixture
 
     def submit(self, pool: ThreadPoolExecutor, step: int, part: slice) -> list[Any]:
         """Begins to read the examples of `part` of a step's batch."""
-        training = self._config.training
-        rng = np.random.default_rng([training.seed, step])
-        draws = rng.random((training.batch_size, 2 + augmentation.NUM_DRAWS))
-        index = step * training.batch_size + np.arange(training.batch_size)
+        batch_size = self._training.batch_size
+        rng = np.random.default_rng([self._training.seed, step])
+        draws = rng.random((batch_size, 2 + augmentation.NUM_DRAWS))
+        index = step * batch_size + np.arange(batch_size)
         return [
             pool.submit(self._example, i, u)
             for i, u in zip(index[part], draws[part], strict=True)
@@ -91,17 +82,7 @@ class _Drawn:
 
     def _example(self, index: int, u: np.ndarray) -> tuple[np.ndarray, bool, int]:
         """The crop that the draws decide: its source, its picture, and `augment`'s."""
-        cache = self._caches[np.searchsorted(self._bounds, u[0], side="right")]
-        position = int(u[1] * len(cache))
-        try:
-            images = cache(position)
-            crop = augmentation.augment(
-                images, u[2:], self._config.data, cache.rendered
-            )
-        except ValueError as error:
-            raise UserError(
-                f"{cache.names[position]} cannot be cropped: {error}"
-            ) from None
-        if crop.shape[-1] != self._channels:
-            crop = np.tile(crop, 2)
+        which = int(np.searchsorted(self._mixture.bounds, u[0], side="right"))
+        cache = self._mixture.caches[which]
+        crop = self._mixture.crop(which, int(u[1] * len(cache)), u[2:])
         return crop, cache.rendered, index

@@ -9,7 +9,7 @@ and `make_finisher` puts drops on photographs and masks on real pairs, on the de
 """
 
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -18,8 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from raindrop.data import augmentation, masks, numpy_crops, sources
+from raindrop.data.mixture import Mixture
 from raindrop.data.pairs import Readable
-from raindrop.data.picture_cache import PictureCache
 from raindrop.errors import UserError
 from raindrop.rendering import render
 from raindrop.rendering.settings import Settings
@@ -60,11 +60,8 @@ def crops(
     """
     batch_size = config.training.batch_size
     local = batch_size // process_count
-    shares = sources.weights(config.data)
-    cache_bytes = int(config.data.cache_gib * 2**30 / len(shares))
-    caches = [sources.training(config, name, cache_bytes) for name in shares]
+    read = _Reader(Mixture(config))
     tf = _import_tensorflow()
-    read = _Reader(caches, config.data)
 
     def global_index(j: Any) -> Any:
         return j // local * batch_size + process_index * local + j % local
@@ -72,10 +69,7 @@ def crops(
     dataset = (
         tf.data.Dataset.range(first_step * local, tf.int64.max)
         .map(global_index)
-        .map(
-            partial(_example, tf, config, list(shares.values()), caches, read),
-            num_parallel_calls=tf.data.AUTOTUNE,
-        )
+        .map(partial(_example, tf, config, read), num_parallel_calls=tf.data.AUTOTUNE)
         .batch(local, drop_remainder=True)
         .prefetch(tf.data.AUTOTUNE)
     )
@@ -88,61 +82,47 @@ def crops(
 
 
 class _Reader:
-    """The crop of an example; called from TensorFlow's threads.
+    """`Mixture.crop` for TensorFlow's threads.
 
     Attributes:
-      channels: of each crop.
+      mixture: what to read.
       failures: what was wrong with pictures; TensorFlow makes a page of it.
     """
 
-    def __init__(self, caches: Sequence[PictureCache], data: Any) -> None:
-        self._caches, self._data = caches, data
-        self.channels = 3 if all(cache.rendered for cache in caches) else 6
+    def __init__(self, mixture: Mixture) -> None:
+        self.mixture = mixture
         self.failures: list[UserError] = []
 
     def __call__(self, which: int, position: int, draws: np.ndarray) -> np.ndarray:
-        """The crop that `draws` decide of a picture of a source."""
-        cache = self._caches[which]
         try:
-            images = cache(int(position))
-            crop = augmentation.augment(images, draws, self._data, cache.rendered)
+            return self.mixture.crop(int(which), int(position), draws)
         except UserError as error:
             self.failures.append(error)
             raise
-        except ValueError as error:
-            name = cache.names[int(position)]
-            self.failures.append(UserError(f"{name} cannot be cropped: {error}"))
-            raise
-        return crop if crop.shape[-1] == self.channels else np.tile(crop, 2)
 
 
-def _example(
-    tf: Any,
-    config: Any,
-    shares: Sequence[float],
-    caches: Sequence[PictureCache],
-    read: _Reader,
-    i: Any,
-) -> dict[str, Any]:
+def _example(tf: Any, config: Any, read: _Reader, i: Any) -> dict[str, Any]:
     """The graph of example `i`: draws its source, the picture and the crop."""
+    mixture = read.mixture
     seed, size = config.training.seed, config.data.crop_size
     key = tf.random.experimental.stateless_fold_in(tf.constant([seed, 0], tf.int64), i)
     # The first draw decides the source, the others are `augmentation.Draws`.
     draws = tf.random.stateless_uniform(
         (1 + augmentation.NUM_DRAWS,), key, dtype=tf.float64
     )
-    bounds = tf.constant(np.cumsum(shares)[:-1], tf.float64)
+    bounds = tf.constant(mixture.bounds, tf.float64)
     which = tf.searchsorted(bounds, draws[:1], side="right")[0]
-    count = tf.gather(tf.constant([len(cache) for cache in caches], tf.int64), which)
+    counts = tf.constant([len(cache) for cache in mixture.caches], tf.int64)
+    count = tf.gather(counts, which)
     position = tf.random.experimental.index_shuffle(
         i % count, tf.stack([tf.cast(seed, tf.int64), i // count]), count - 1
     )
     images = tf.numpy_function(
         read, [which, position, draws[1:]], tf.uint8, stateful=False
     )
-    images.set_shape((size, size, read.channels))
-    rendered = tf.gather(tf.constant([cache.rendered for cache in caches]), which)
-    return {"images": images, "rendered": rendered, "index": i}
+    images.set_shape((size, size, mixture.channels))
+    rendered = tf.constant([cache.rendered for cache in mixture.caches])
+    return {"images": images, "rendered": tf.gather(rendered, which), "index": i}
 
 
 def _batches(
