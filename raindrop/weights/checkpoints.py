@@ -168,7 +168,7 @@ class Checkpoints:
                 cleanup_tmp_directories=True,
                 enable_async_checkpointing=False,
                 create=False,
-                multiprocessing_options=_alone(),
+                multiprocessing_options=_this_process_only(),
             ),
         )
 
@@ -427,8 +427,8 @@ def _read_arrays(where: Path, part: str | None = None) -> dict[str, Any]:
     """The saved tree as NumPy arrays, or one branch of it."""
     try:
         with ocp.Checkpointer(
-            ocp.PyTreeCheckpointHandler(multiprocessing_options=_alone()),
-            multiprocessing_options=_alone(),
+            ocp.PyTreeCheckpointHandler(multiprocessing_options=_this_process_only()),
+            multiprocessing_options=_this_process_only(),
         ) as reader:
             tree = reader.metadata(where / "state").item_metadata.tree
             item = jax.tree.map(lambda _: 0, {part: tree[part]} if part else tree)
@@ -448,7 +448,7 @@ def _read_arrays(where: Path, part: str | None = None) -> dict[str, Any]:
         ) from None
 
 
-def _alone() -> ocp.options.MultiprocessingOptions:
+def _this_process_only() -> ocp.options.MultiprocessingOptions:
     """Of several processes, this one works on the files and waits for no other."""
     index = jax.process_index()
     return ocp.options.MultiprocessingOptions(

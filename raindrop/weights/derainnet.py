@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from raindrop.errors import UserError
-from raindrop.weights.layout import BIAS, HWIO, HWOI, Slot, assemble
+from raindrop.weights.layout import BIAS, HWIO, HWOI, Place, assemble
 
 _STEPS = 4
 _ATTENTION = "attentive_rnn_loss/attentive_inference"
@@ -72,7 +72,7 @@ def fields(
     }
 
 
-def load(path: Path) -> tuple[dict[str, Any], Any, list[Path]]:
+def read(path: Path) -> tuple[dict[str, Any], Any, list[Path]]:
     """Fields and parameters from a checkpoint or a SavedModel.
 
     Args:
@@ -86,7 +86,7 @@ def load(path: Path) -> tuple[dict[str, Any], Any, list[Path]]:
     """
     prefix = path / "variables" / "variables" if path.is_dir() else path
     files = _files(prefix)
-    variables = _read(prefix, path)
+    variables = _read_variables(prefix, path)
     normalization = [n for n in variables if _NORMALIZATION.search(n)]
     if normalization:
         raise UserError(
@@ -94,7 +94,7 @@ def load(path: Path) -> tuple[dict[str, Any], Any, list[Path]]:
             f"layers ({normalization[0]}); only those without are known here"
         )
     found = fields(*_form(variables, path))
-    return found, assemble(variables, _slots(found), found, str(path)), files
+    return found, assemble(variables, _places(found), found, str(path)), files
 
 
 def _files(prefix: Path) -> list[Path]:
@@ -116,7 +116,7 @@ def _files(prefix: Path) -> list[Path]:
     return [index, *expected]
 
 
-def _read(prefix: Path, path: Path) -> dict[str, np.ndarray]:
+def _read_variables(prefix: Path, path: Path) -> dict[str, np.ndarray]:
     """The generator's variables, by name without the scope in front."""
     import tensorflow as tf
 
@@ -160,8 +160,8 @@ def _form(variables: Mapping[str, np.ndarray], path: Path) -> tuple[int, int, bo
     return count, kernel.shape[0], f"{block}1_conv_1/b" in variables
 
 
-def _slots(fields: Mapping[str, Any]) -> dict[str, Slot]:
-    slots = {}
+def _places(fields: Mapping[str, Any]) -> dict[str, Place]:
+    places = {}
     attention = fields["attention"]
     for step in range(1, attention["steps"] + 1):
         blocks = f"{_ATTENTION}/residual_block_{step}"
@@ -170,21 +170,23 @@ def _slots(fields: Mapping[str, Any]) -> dict[str, Slot]:
             for j in (1, 2):
                 convs[f"{blocks}/block_{i}_conv_{j}"] = f"block{i}_conv{j}"
         for name, ours in convs.items():
-            slots[f"{name}/W"] = Slot(f"attention/step/{ours}/kernel", step=step)
+            places[f"{name}/W"] = Place(f"attention/step/{ours}/kernel", step=step)
             if attention["use_bias"]:
-                slots[f"{name}/b"] = Slot(
+                places[f"{name}/b"] = Place(
                     f"attention/step/{ours}/bias", BIAS, step=step
                 )
         lstm = f"{_ATTENTION}/conv_lstm_block_{step}"
         for gate in "ifco":
-            slots[f"{lstm}/conv_{gate}/W"] = Slot(
+            places[f"{lstm}/conv_{gate}/W"] = Place(
                 "attention/step/gates/kernel", step=step
             )
-        slots[f"{lstm}/attention_map/W"] = Slot("attention/step/map/kernel", step=step)
+        places[f"{lstm}/attention_map/W"] = Place(
+            "attention/step/map/kernel", step=step
+        )
     for name, ours in _AUTOENCODER_CONVS.items():
-        slots[f"{_AUTOENCODER}/{name}/W"] = Slot(f"autoencoder/{ours}/kernel", HWIO)
+        places[f"{_AUTOENCODER}/{name}/W"] = Place(f"autoencoder/{ours}/kernel", HWIO)
     for i in (1, 2):
-        slots[f"{_AUTOENCODER}/deconv_{i}/deconv_{i}/kernel"] = Slot(
+        places[f"{_AUTOENCODER}/deconv_{i}/deconv_{i}/kernel"] = Place(
             f"autoencoder/up{i}/conv/kernel", HWOI, flip=True
         )
-    return slots
+    return places

@@ -22,11 +22,11 @@ BIAS = (0,)
 
 
 @dataclasses.dataclass(frozen=True)
-class Slot:
-    """One tensor of a foreign file and its place.
+class Place:
+    """One tensor of a foreign file and its place in our tree.
 
     Attributes:
-      path: of the leaf in our tree, such as 'autoencoder/conv1/kernel'. Slots with the
+      path: of the leaf in our tree, such as 'autoencoder/conv1/kernel'. Places with the
         same path and step lie side by side along the last axis, in their order.
       axes: `array.transpose(axes)` has our layout.
       flip: turn the kernel by 180 degrees. Both frameworks define the transposed
@@ -52,7 +52,7 @@ def parameter_shapes(fields: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
 
 def assemble(
     tensors: Mapping[str, np.ndarray],
-    slots: Mapping[str, Slot],
+    places: Mapping[str, Place],
     fields: Mapping[str, Any],
     source: str,
 ) -> dict[str, Any]:
@@ -60,7 +60,7 @@ def assemble(
 
     Args:
       tensors: arrays by their names in the file.
-      slots: the place of each, by the same names.
+      places: the place of each, by the same names.
       fields: of the generator.
       source: what to call the file in errors.
 
@@ -70,27 +70,27 @@ def assemble(
     Raises:
       UserError: a tensor is missing, is none of the network's, or has a wrong shape.
     """
-    check_names(tensors, slots, source)
+    check_names(tensors, places, source)
     expected = parameter_shapes(fields)
-    side_by_side = collections.Counter((s.path, s.step) for s in slots.values())
+    side_by_side = collections.Counter((s.path, s.step) for s in places.values())
     parts: dict[str, dict[int | None, list[np.ndarray]]] = {}
-    for name, slot in slots.items():
-        shape = expected[slot.path]
-        shape = shape if slot.step is None else shape[1:]
-        shape = (*shape[:-1], shape[-1] // side_by_side[slot.path, slot.step])
-        wanted = tuple(shape[slot.axes.index(axis)] for axis in range(len(shape)))
+    for name, place in places.items():
+        shape = expected[place.path]
+        shape = shape if place.step is None else shape[1:]
+        shape = (*shape[:-1], shape[-1] // side_by_side[place.path, place.step])
+        wanted = tuple(shape[place.axes.index(axis)] for axis in range(len(shape)))
         array = np.asarray(tensors[name])
         if array.shape != wanted:
             raise UserError(
                 f"{source}: {name} has the shape {array.shape}; the network's has "
                 f"{wanted}"
             )
-        array = array.astype(np.float32).transpose(slot.axes)
-        array = array[::-1, ::-1] if slot.flip else array
-        parts.setdefault(slot.path, {}).setdefault(slot.step, []).append(array)
+        array = array.astype(np.float32).transpose(place.axes)
+        array = array[::-1, ::-1] if place.flip else array
+        parts.setdefault(place.path, {}).setdefault(place.step, []).append(array)
 
     leaves = {}
-    for path, steps in parts.items():  # steps are in their order, as slots are
+    for path, steps in parts.items():  # steps are in their order, as places are
         arrays = [np.concatenate(step, axis=-1) for step in steps.values()]
         leaves[path] = arrays[0] if None in steps else np.stack(arrays)
     return traverse_util.unflatten_dict(leaves, sep="/")

@@ -48,7 +48,7 @@ def load(path: str | Path) -> LoadedGenerator:
     path = Path(path).expanduser()
     prefix = _tensorflow_prefix(path)
     if prefix is not None:
-        fields, params, files = derainnet.load(prefix)
+        fields, params, files = derainnet.read(prefix)
         source = f"attentive-gan-derainnet, {prefix.name}"
         return LoadedGenerator(fields, params, source, _sha256(files))
     if path.is_dir():
@@ -102,7 +102,7 @@ def _release(tensors: Mapping[str, np.ndarray], path: Path) -> LoadedGenerator:
         raise UserError(
             f"{path}: these are {network} weights, not those of a generator{hint}"
         )
-    if not set(tensors) & set(release.SLOTS):
+    if not set(tensors) & set(release.PLACES):
         names = ", ".join(list(tensors)[:3])
         raise UserError(
             f"{path} holds the weights of a network that is not known here ({names}, "

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from raindrop.weights.layout import BIAS, IOHW, OIHW, Slot, assemble
+from raindrop.weights.layout import BIAS, IOHW, OIHW, Place, assemble
 
 # The release works on what cv2.imread gives, over 255. The other fields are defaults.
 FIELDS = {
@@ -35,18 +35,18 @@ _CONVS = {
 }
 
 
-def _slots() -> dict[str, Slot]:
-    slots = {}
+def _places() -> dict[str, Place]:
+    places = {}
     for name, path in _CONVS.items():
         transposed = name.startswith("deconv")
-        slots[f"{name}.weight"] = Slot(
+        places[f"{name}.weight"] = Place(
             f"{path}/kernel", IOHW if transposed else OIHW, flip=transposed
         )
-        slots[f"{name}.bias"] = Slot(f"{path}/bias", BIAS)
-    return slots
+        places[f"{name}.bias"] = Place(f"{path}/bias", BIAS)
+    return places
 
 
-SLOTS = _slots()
+PLACES = _places()
 
 
 def to_flax(tensors: Mapping[str, np.ndarray], source: str = "the release") -> Any:
@@ -62,4 +62,4 @@ def to_flax(tensors: Mapping[str, np.ndarray], source: str = "the release") -> A
     Raises:
       UserError: a tensor is missing, is none of the network's, or has a wrong shape.
     """
-    return assemble(tensors, SLOTS, FIELDS, source)
+    return assemble(tensors, PLACES, FIELDS, source)

@@ -128,7 +128,7 @@ def tensors_of_release():
 
     shapes = parameter_shapes(release.FIELDS)
     tensors = {}
-    for name, slot in release.SLOTS.items():
+    for name, slot in release.PLACES.items():
         shape = list(shapes[slot.path])
         if slot.path.startswith("attention/step/gates"):
             shape[-1] //= 4
