@@ -61,9 +61,11 @@ class Damage:
         """What is to be told of it; empty where the video is whole."""
         told = []
         if self.lost:
+            repeat = "repeats" if len(self.lost) == 1 else "repeat"
+            at_first = " (at the start the one after)" * (min(self.lost)[0] == 0)
             told.append(
-                f"{_counted(self.lost)} could not be decoded and repeat"
-                f"{'s' * (len(self.lost) == 1)} the one before: {_ranges(self.lost)}"
+                f"{_counted(self.lost)} could not be decoded and {repeat} the one "
+                f"before{at_first}: {_ranges(self.lost)}"
             )
         if self.flawed:
             told.append(
@@ -127,7 +129,7 @@ class _Fed:
     Attributes:
       key: where its frame stands among those shown: how often the stream has started
         again, and the stamp; None where there is none.
-      empty: frames before it that the file has as "once more the one before".
+      empty: frames before it that are left out, since they are as the one before.
       trouble: what the decoder said of it.
       refused: whether there will be no frame of it.
     """
@@ -183,12 +185,13 @@ class _Source:
       damage: gets `container` and `missing`.
 
     Attributes:
-      empty: packets without data so far.
+      empty: frames so far that are left out, since they are as the one before.
     """
 
     def __init__(self, container: Any, stream: Any, damage: Damage) -> None:
         self._container, self._stream, self._damage = container, stream, damage
         self._count = self.empty = 0
+        self._first: int | None = None
         self._end = Fraction(0)
 
     def packets(self) -> Iterator[av.Packet]:
@@ -202,16 +205,26 @@ class _Source:
             if packet.stream.index != self._stream.index:
                 continue
             if held is not None:
-                self._count += 1
-                yield held
+                yield self._numbered(held)
             held = packet
         cut = held is not None and held.is_corrupt
         if held is not None and not cut:
-            self._count += 1
-            yield held
-        self._damage.missing = self._missing(expected)
-        if not self._damage.missing and (cut or _ends_early(self._container)):
+            yield self._numbered(held)
+        cut = cut or _ends_early(self._container)
+        if self._container.format.name != "avi" or cut:
+            # AVI need not tell of frames at its end that are as the one before.
+            self._damage.missing = self._missing(expected)
+        if cut and not self._damage.missing:
             self._damage.missing = "the file is cut off at its end"
+
+    def _numbered(self, packet: av.Packet) -> av.Packet:
+        if self._container.format.name == "avi" and packet.dts is not None:
+            # A number that AVI leaves out means: once more the frame before.
+            if self._first is None:
+                self._first = packet.dts
+            self.empty = max(self.empty, packet.dts - self._first - self._count)
+        self._count += 1
+        return packet
 
     def _demuxed(self) -> Iterator[av.Packet]:
         """The packets of all streams that have data."""
@@ -224,8 +237,6 @@ class _Source:
                 return
             if packet.size:
                 yield packet
-            elif packet.dts is not None and packet.stream.index == self._stream.index:
-                self.empty += 1  # AVI's way to say that the frame before goes on
 
     def _indexed(self) -> int:
         """How many packets the header promises, where it tells for certain; else 0."""
@@ -280,7 +291,7 @@ class _Sequence:
         self._delay: int | None = None
 
     def fed(self, packet: av.Packet, empty: int) -> _Fed:
-        """Notes a packet that goes to the decoder, and `empty` ones before it."""
+        """Notes a packet that goes to the decoder; `empty`: see `_Source`."""
         key = sent = None
         if packet.dts is not None:
             before = self._sent and self._sent[1]

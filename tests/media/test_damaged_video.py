@@ -1,12 +1,13 @@
 """Videos that are damaged or cut off: what decodes is delivered, the rest is said."""
 
+from fractions import Fraction
 from pathlib import Path
 
 import av
 import made_video
 import numpy as np
 import pytest
-from made_video import Unchanged, make_kind
+from made_video import Unchanged, make, make_kind, moving
 
 from benchmarks import fuzz_videos
 from raindrop.errors import UserError
@@ -138,6 +139,22 @@ def test_cut_off(tmp_path, kind):
     assert 5 < len(frames) < 20
     for (_, one), (_, other) in zip(frames, whole, strict=False):
         assert np.abs(one.astype(float) - other).mean() < 25
+
+
+def test_frames_that_avi_leaves_out_are_not_missing(tmp_path):
+    times = [0, 1, 2, 5, 6, 7, 8, 12]
+    source = make(
+        tmp_path / "in.avi",
+        moving(8, 36, 60),
+        None,
+        Fraction(25),
+        times,
+        codec="mjpeg",
+        pixels="yuvj420p",
+    )
+    info, frames, told = derain(source, tmp_path / "out.mkv")
+    assert not told
+    assert np.round(25 * seconds(info, frames)).tolist() == times
 
 
 def test_nothing_to_decode_is_one_line(tmp_path):
