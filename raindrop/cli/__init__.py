@@ -56,7 +56,8 @@ def _parser(name: str) -> Parser:
         group = parser.add_argument_group("configuration")
         group.add_argument(
             "--config",
-            default="default",
+            # A training is not to start by accident.
+            default=None if name == "train" else "default",
             help="a Python file, or the name of a configuration that comes with "
             f"raindrop: {', '.join(config_files.names())}",
         )
