@@ -8,6 +8,7 @@ import argparse
 import logging
 import os
 import sys
+from pathlib import Path
 
 from raindrop.cli.arguments import (
     Mode,
@@ -95,15 +96,18 @@ def _evaluate_arguments(parser: Parser) -> None:
 
 def _evaluate(options: argparse.Namespace) -> int:
     from raindrop.evaluation import job
-    from raindrop.weights import PRETRAINED, checkpoints
+    from raindrop.weights import checkpoints
 
     weights = options.weights or options.workdir or PRETRAINED
     loaded = checkpoints.load_generator(weights)
     config = config_of(options, loaded.config)
+    name = Path(weights).name.removesuffix(".safetensors")
+    if loaded.config:  # of a run, whose steps differ
+        name = loaded.source
     # A folder beside --weights is one to write.
     output = options.output or (options.workdir if options.weights else None)
     left_out = 0
-    for result, text, paths in job.evaluate_weights(loaded, config, output):
+    for result, text, paths in job.evaluate_weights(loaded, config, output, name):
         print(text)
         for path in paths:
             print(path)

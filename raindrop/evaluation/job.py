@@ -18,7 +18,10 @@ FOLDER = "evaluations"
 
 
 def evaluate_weights(
-    loaded: LoadedGenerator, config: Any, output: str | Path | None = None
+    loaded: LoadedGenerator,
+    config: Any,
+    output: str | Path | None = None,
+    name: str | None = None,
 ) -> Iterator[tuple[evaluate.Evaluation, str, list[Path]]]:
     """Scores weights, on each source of a mixture by itself.
 
@@ -27,6 +30,7 @@ def evaluate_weights(
       config: the whole config; `pipeline.evaluated_sources` says on what.
       output: folder to write, with one in it for each source where they are several;
         by default `default_folder`.
+      name: of the weights; by default where they came from.
 
     Yields:
       For each source the evaluation, a text with the table, and what was written.
@@ -36,20 +40,25 @@ def evaluate_weights(
         missing, or the folder is a training's, whose own evaluation is in it.
     """
     derainer = Derainer(loaded)
+    weights = {
+        "name": name or loaded.source,
+        "source": loaded.source,
+        "sha256": loaded.sha256,
+    }
     names = pipeline.evaluated_sources(config)
-    for name in names:
-        data = sources.of(config, name, "eval.name").record(evaluating=True)
-        folder = Path(output) if output else default_folder(loaded, data)
+    for source in names:
+        data = sources.of(config, source, "eval.name").record(evaluating=True)
+        folder = Path(output) if output else default_folder(weights, data)
         if checkpoints.is_run(folder):
             raise UserError(
                 f"{folder} is a training's work directory, with an evaluation of its "
                 "own; give another --output"
             )
         if output and len(names) > 1:
-            folder /= name
-        pairs = pipeline.evaluation_pairs(config, name)
+            folder /= source
+        pairs = pipeline.evaluation_pairs(config, source)
         record = {
-            "weights": {"source": loaded.source, "sha256": loaded.sha256},
+            "weights": weights,
             "data": data,
             "versions": provenance.versions(),
             "date": provenance.now(),
@@ -59,20 +68,20 @@ def evaluate_weights(
             derainer.run, pairs, folder, config.eval, record
         )
         where = ", ".join(f"{k} {v}" for k, v in data.items())
-        text = f"{loaded.source}, on {where}\n{evaluate.table(result)}"
+        text = f"{weights['name']}, on {where}\n{evaluate.table(result)}"
         yield result, text, paths
 
 
-def default_folder(loaded: LoadedGenerator, data: dict[str, str]) -> Path:
+def default_folder(weights: dict[str, str], data: dict[str, str]) -> Path:
     """`evaluations/WEIGHTS/DATA`, another for other weights of the same name.
 
     Args:
-      loaded: the weights.
+      weights: {'name', 'sha256'} and more.
       data: what `Source.record` gives.
     """
     words = [Path(v).name if Path(v).is_dir() else v for v in data.values()]
-    weights = f"{loaded.source}-{loaded.sha256[:8]}"
-    return Path(FOLDER) / _slug(weights) / _slug("-".join(words))
+    name = f"{weights['name']}-{weights['sha256'][:8]}"
+    return Path(FOLDER) / _slug(name) / _slug("-".join(words))
 
 
 def _slug(text: str) -> str:

@@ -39,10 +39,11 @@ def test_it_is_written_beside_its_origin(folder, config, monkeypatch):
     (home,) = (folder / "evaluations").iterdir()
     assert home.name == "tests-12ab34cd"
     assert all(path.exists() for path in paths)
-    assert paths[0].parent == job.default_folder(loaded, result["provenance"]["data"])
     assert loaded.source in text
     stored = json.loads(paths[0].read_text())["provenance"]
-    assert stored["weights"] == {"source": loaded.source, "sha256": loaded.sha256}
+    weights = {"name": "tests", "source": "tests", "sha256": loaded.sha256}
+    assert stored["weights"] == weights
+    assert paths[0].parent == job.default_folder(weights, stored["data"])
     assert stored["data"] == {"name": "pairs", "dir": config.data.dir}
     assert stored["pairs"]["scored"] == 2
     assert stored["protocol"] == "release"
