@@ -72,13 +72,28 @@ def derain_files(
     start = time.perf_counter()
     work = _Work(derainer, options, summary, on_progress)
     todo = work.left_to_do(job for name, job in mine.jobs.items() if name in kept)
-    with progress.bar(unit="pixel", unit_scale=True, smoothing=0.05) as work.progress:
+    with (
+        _not_each_for_itself(),
+        progress.bar(unit="pixel", unit_scale=True, smoothing=0.05) as work.progress,
+    ):
         work.run(todo)
     summary.seconds = time.perf_counter() - start
     _write_summary(summary, derainer, Path(source), Path(target), options)
     if found.single and summary.failed:
         raise UserError(summary.failed[0][1])
     return summary
+
+
+@contextlib.contextmanager
+def _not_each_for_itself() -> Iterator[None]:
+    """What is to be said of pictures is in the summary; here a line for each is not."""
+    log = logging.getLogger(pictures.__name__)
+    before = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
 
 
 def _write_summary(
