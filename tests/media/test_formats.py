@@ -424,3 +424,27 @@ def test_every_format_is_turned_once(tmp_path, kind, orientation):
         again = pictures.decode(tmp_path / f"b{ending}").pixels.astype(int)
         assert np.abs(again - upright).mean() < 8
         assert Image.open(tmp_path / f"b{ending}").getexif().get(0x112, 1) == 1
+
+
+@pytest.mark.parametrize("kind", ["rgb inside", "ycck", "cmyk", "gray", "odd chroma"])
+def test_colours_of_jpegs_are_those_that_pillow_sees(tmp_path, kind):
+    path = tmp_path / "a.jpg"
+    image = Image.fromarray(smooth(47, 61))
+    if kind == "rgb inside":
+        image.save(path, keep_rgb=True)
+    elif kind in ("ycck", "cmyk"):
+        inks = np.asarray(image.convert("CMYK"))
+        path.write_bytes(
+            imagecodecs.jpeg8_encode(
+                inks, colorspace="CMYK", outcolorspace=kind.upper()
+            )
+        )
+    elif kind == "gray":
+        image.convert("L").save(path)
+    else:
+        image.save(path, subsampling="4:2:0")
+    with Image.open(path) as theirs:
+        expected = np.asarray(theirs.convert("RGB")).astype(int)
+    after = pictures.decode(path)
+    assert np.abs(after.pixels - expected).max() <= 1
+    assert after.gray == (kind == "gray")
