@@ -9,6 +9,7 @@ import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import av
@@ -90,7 +91,10 @@ class Segments:
         return self
 
     def __exit__(
-        self, kind: type | None, error: BaseException | None, trace: object
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         """Leaves finished segments to the next run, where it may get further."""
         for writer in self._writers.values():
@@ -168,7 +172,7 @@ class Segments:
                 "complete"
             )
         damage: list[str] = []
-        for name, target in reversed(self._targets.items()):
+        for name, target in reversed(list(self._targets.items())):
             segments = [self._segment(i, name) for i in range(self._index)]
             damage = muxing.join(segments, self._source, target, self._info, end)
         self.done = 0  # nothing is left to resume
