@@ -477,13 +477,16 @@ def _from_cmyk(
 ) -> tuple[np.ndarray, list[str]]:
     """CMYK [H, W, 4] to sRGB, uint8, by the file's profile if it has one."""
     image = Image.fromarray(to_uint8(array), "CMYK")
+    bits = "" if array.dtype == np.uint8 else " of 8 bits"
     if profile:
         with contextlib.suppress(ImageCms.PyCMSError, OSError):
             inks = ImageCms.ImageCmsProfile(io.BytesIO(profile))
             srgb = ImageCms.createProfile("sRGB")
             image = ImageCms.profileToProfile(image, inks, srgb, outputMode="RGB")
-            return np.asarray(image), ["CMYK became sRGB by its profile"]
-    return np.asarray(image.convert("RGB")), ["CMYK became RGB without a profile"]
+            return np.asarray(image), [f"CMYK became sRGB{bits} by its profile"]
+    return np.asarray(image.convert("RGB")), [
+        f"CMYK became RGB{bits} without a profile"
+    ]
 
 
 def _turn(array: np.ndarray, orientation: int) -> np.ndarray:

@@ -97,7 +97,11 @@ def read(page: Any) -> tuple[np.ndarray, list[str]]:
     if photometric == PHOTOMETRIC.MINISWHITE:
         top = 1 if array.dtype == np.float32 else np.iinfo(array.dtype).max
         array[..., :1] = top - array[..., :1]
-    return _colour_and_alpha(array, page, photometric)
+    array, notes = _colour_and_alpha(array, page, photometric)
+    kept = array.dtype.itemsize * 8
+    if page.bitspersample > kept:
+        notes.append(f"its {page.bitspersample} bits are read as {kept}")
+    return array, notes
 
 
 def _check_layout(page: Any) -> None:

@@ -53,6 +53,8 @@ def test_layouts(tmp_path, planar, dtype, alpha, compression):
         after = pictures.decode(tmp_path / "a.tif")
         np.testing.assert_array_equal(after.pixels, expected(array[..., :3]))
         assert (after.alpha is not None) == alpha
+        cut = array.dtype.itemsize > after.pixels.dtype.itemsize
+        assert any("bits are read as" in note for note in after.notes) == cut
         if alpha:
             np.testing.assert_array_equal(after.alpha, expected(array[..., 3]))
         assert pictures.image_size(tmp_path / "a.tif") == (37, 21)
@@ -286,3 +288,17 @@ def test_floats_with_a_predictor(tmp_path, planar):
     options = {"photometric": "rgb", "planarconfig": planar, "compression": "deflate"}
     tifffile.imwrite(tmp_path / "a.tif", stored, predictor="floatingpoint", **options)
     np.testing.assert_array_equal(pictures.decode(tmp_path / "a.tif").pixels, array)
+
+
+@pytest.mark.parametrize("dtype", ["u1", "u2"])
+@pytest.mark.parametrize("planar", ["contig", "separate"])
+def test_cmyk_of_any_depth(tmp_path, dtype, planar):
+    inks = values("u1", 9, 11, 4)
+    stored = inks if dtype == "u1" else inks.astype(np.uint16) * 257
+    stored = stored if planar == "contig" else np.moveaxis(stored, -1, 0)
+    options = {"photometric": "separated", "planarconfig": planar}
+    tifffile.imwrite(tmp_path / "a.tif", stored, **options)
+    after = pictures.decode(tmp_path / "a.tif")
+    theirs = np.asarray(Image.fromarray(inks, "CMYK").convert("RGB"))
+    np.testing.assert_array_equal(after.pixels, theirs)
+    assert any("of 8 bits" in note for note in after.notes) == (dtype == "u2")
