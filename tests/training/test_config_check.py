@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tiny
 
-from configs import default
+from configs import ablation, default
 from raindrop.data import photographs, pipeline
 from raindrop.errors import UserError
 from raindrop.media import pictures
@@ -58,6 +58,9 @@ def test_configs_of_this_repository_are_well():
             exec(f"from configs.{path.stem} import get_config", scope)
             config_check.fields(scope["get_config"](), default.get_config())
             config_check.values(scope["get_config"]())
+    for part in ablation.PARTS:
+        config_check.fields(ablation.get_config(part), default.get_config())
+        config_check.values(ablation.get_config(part))
 
 
 @pytest.fixture

@@ -65,19 +65,19 @@ def config(photos):
     config.loss.perceptual = config.loss.adversarial = 0.0  # compiles in half the time
     config.training.evaluate_every = 0
     config.training.checkpoint_every = 100
-    config.training.num_steps = 3
+    config.training.num_steps = 2
     return config
 
 
 def test_pieces_by_the_clock_make_the_same_run(config, tmp_path):
-    """Three steps, and as many runs of a step each; the last step ends the run."""
+    """Two steps in one run, and two runs of a step each."""
     train_and_evaluate(config, tmp_path / "whole")
     config.training.minutes = 1e-6
-    for done in ([1], [1, 2], [2, 3]):
+    for done in ([1], [1, 2]):
         train_and_evaluate(config, tmp_path / "pieces")
         assert checkpoints.steps(tmp_path / "pieces") == done
     whole, pieces = (
-        checkpoints.read(tmp_path / name, 3).tree for name in ("whole", "pieces")
+        checkpoints.read(tmp_path / name, 2).tree for name in ("whole", "pieces")
     )
     jax.tree.map(np.testing.assert_array_equal, whole, pieces)
 
