@@ -36,7 +36,7 @@ class JsonLines:
 
     Args:
       path: of the file. Lines there of steps after `first_step` are dropped: the run
-        that goes on from there writes them again.
+        that resumes there writes them again.
       first_step: of this run.
     """
 
@@ -58,7 +58,7 @@ class JsonLines:
         self._write(step, {name: float(value) for name, value in scalars.items()})
 
     def write_record(self, step: int, record: Mapping[str, Any]) -> None:
-        """Adds a line on the run that goes on from `step`."""
+        """Adds a line on the run that resumes from `step`."""
         self._write(step, {"run": dict(record)})
 
     def _write(self, step: int, values: Mapping[str, Any]) -> None:

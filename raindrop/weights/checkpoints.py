@@ -239,7 +239,7 @@ class Checkpoints:
             whole = f"step {last[-1]} is whole" if last else "there is none before it"
             raise UserError(
                 f"{self._folder / str(step)} cannot be saved: {why}; {whole}, and "
-                "the same command goes on from there once that is mended"
+                "the same command resumes from there once that is mended"
             ) from None
 
 
@@ -329,7 +329,7 @@ def set_damaged_aside(workdir: str | Path, newest_whole: int) -> None:
 
     Args:
       workdir: of a run whose lock this process holds.
-      newest_whole: the step that the run goes on from.
+      newest_whole: the step that the run resumes from.
     """
     for step in steps(workdir):
         where = Path(workdir) / FOLDER / str(step)
