@@ -249,6 +249,8 @@ class _Source:
         """What the header promises and the file does not hold."""
         if expected > self._count + self.empty:
             return f"the file ends after {self._count} of {expected} frames"
+        if expected and expected == self._count + self.empty:
+            return ""  # another track may well be longer
         # Of other containers the duration is an estimate, from what is there.
         declaring = ("mov", "matroska", "avi", "flv", "asf")
         duration = self._container.duration

@@ -74,7 +74,7 @@ def rich(path, cover=None):
                 {
                     "id": number,
                     "start": 400 * number,
-                    "end": 400 * number + 400,
+                    "end": 2000 * number + 400,  # the last one ends behind the film
                     "time_base": Fraction(1, 1000),
                     "metadata": {"title": title},
                 }
