@@ -16,8 +16,8 @@ class RunLock:
 
     The kernel lets go of the lock when its process ends, whatever ended it: the file
     that a killed run leaves behind locks nobody out. Its text says who holds it.
-    The package filelock would do no more than the one call of `flock`: the text, and that
-    neither the file nor folders made for it are left behind, would stay to be done here.
+    The package filelock would spare the one call of `flock`; the text, and that neither
+    the file nor folders made for it are left behind, would stay to be done here.
 
     Args:
       workdir: made if it is missing, and removed again if nothing was put into it.
