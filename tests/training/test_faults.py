@@ -37,7 +37,7 @@ def test_stopped_killed_and_locked_out(runner, whole, tmp_path):
         code, stderr = end(process)
         assert code == 0, stderr
         assert f"stopped by {name}" in stderr
-        assert "the same command goes on" in stderr
+        assert "the same command resumes" in stderr
         saved = checkpoints.steps(workdir)[-1]
         assert metrics(workdir)[-1]["step"] == saved, "more steps than saved"
         return saved
