@@ -138,8 +138,14 @@ def _in_onnxruntime(model: bytes) -> _Session:
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    # Its own order of preference: CUDA, where that package is installed, before a CPU.
-    providers = onnxruntime.get_available_providers()
+    onnxruntime.disable_telemetry_events()
+    # Its own order of preference: CUDA, where that package is installed, before a CPU;
+    # and no other machine's.
+    providers = [
+        name
+        for name in onnxruntime.get_available_providers()
+        if name != "AzureExecutionProvider"
+    ]
     session = onnxruntime.InferenceSession(model, options, providers=providers)
     return functools.partial(session.run, None)
 
