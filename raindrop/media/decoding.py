@@ -4,9 +4,11 @@ A player goes on after a packet that it cannot decode, and so does this: what is
 is marked at its place, so that the frames after it keep theirs, and noted.
 """
 
+import collections
 import dataclasses
 import logging
 import re
+import statistics
 import struct
 from collections.abc import Callable, Iterator
 from fractions import Fraction
@@ -29,9 +31,10 @@ logging.getLogger("libav").addHandler(logging.NullHandler())
 _HARMLESS = re.compile(r"\bSEI\b|APP fields|VUI|mmco|number of reference frames")
 # Of the usual time to the next frame: packets that are closer together than this are
 # not frames of their own, but second fields or pictures that are never shown.
-_LEAST_STEP = 0.5
+_LEAST_STEP = 0.6
 _PATIENCE = 8  # frames that wait for one that should have come before them
 _RESTART = 6  # frames back in time: the stream starts again, it is not damaged
+_LEAST_GAPS, _HIGHEST_RATE = 8, 120  # frames that tell the usual rate; a second
 _LONGEST_HOLE = 5  # seconds that are filled with the frame before
 _TOLERANCE = 0.1  # seconds that a header may be off
 _ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
@@ -172,8 +175,8 @@ class Decoder:
             yield from self._sequence.take(frames or [], fed)
         empty = av.Packet()
         empty.stream, empty.time_base = self._stream, self._stream.time_base
-        frames, _ = _listen(empty.decode)
-        yield from self._sequence.take(frames or [], None)
+        frames, trouble = _listen(empty.decode)
+        yield from self._sequence.take(frames or [], None, trouble)
 
 
 class _Source:
@@ -280,8 +283,10 @@ class _Sequence:
         self._step = 1 / (rate * stream.time_base)
         # Broadcasts have a frame for each moment; a hole is what was not received.
         name = container.format.name
-        even = name == "asf" and stream.average_rate in (None, stream.base_rate)
-        self._even, self._avi = even or name.startswith("mpeg"), name == "avi"
+        self._broadcast, self._avi = name.startswith(("mpeg", "asf")), name == "avi"
+        self._gaps: collections.deque[int] = collections.deque(maxlen=25)
+        if stream.average_rate in (None, stream.base_rate) and rate <= _HIGHEST_RATE:
+            self._gaps.extend(_LEAST_GAPS * [round(self._step)])
         self._epoch = self._shown = 0
         self._pending: list[_Fed] = []
         self._held: list[tuple[_Fed, Decoded]] = []
@@ -307,14 +312,17 @@ class _Sequence:
         self._pending.append(_Fed(key, empty))
         return self._pending[-1]
 
-    def take(self, frames: list[av.VideoFrame], fed: _Fed | None) -> Iterator[Decoded]:
+    def take(
+        self, frames: list[av.VideoFrame], fed: _Fed | None, trouble: str = ""
+    ) -> Iterator[Decoded]:
         """What can be shown once a packet was decoded.
 
         Args:
           frames: that the decoder gave.
           fed: the packet; None: there are no more.
+          trouble: what the decoder said where there are no more.
         """
-        self._hurt |= bool(fed and fed.trouble)
+        self._hurt |= bool(trouble or (fed and fed.trouble))
         for frame in frames:
             yield from self._sorted(frame)
         yield from self._release(everything=fed is None)
@@ -370,7 +378,7 @@ class _Sequence:
         for fed in self._pending:
             if fed.key is None or (key is not None and fed.key >= key):
                 continue
-            if (refused or not fed.refused) and self._is_frame(fed, key):
+            if refused if fed.refused else self._is_frame(fed, key):
                 yield fed
 
     def _is_frame(self, fed: _Fed, following: tuple[int, int] | None) -> bool:
@@ -399,16 +407,27 @@ class _Sequence:
 
     def _not_received(self, key: tuple[int, int]) -> Iterator[Decoded]:
         """Marks for frames of which nothing is there, where all should be."""
-        if not self._even or self._last is None or self._last[0] != key[0]:
+        if self._last is None or self._last[0] != key[0] or not self._broadcast:
             return
-        count = round((key[1] - self._last[1]) / self._step - 0.25)
-        if count * self._step * self._time_base < _LONGEST_HOLE:
-            start = self._last[1]
-            for number in range(1, count):
-                yield Decoded(None, start + round(number * self._step))
+        start, gap = self._last[1], key[1] - self._last[1]
+        usual = self._usual_gap()
+        self._gaps.append(gap)
+        if usual is None or gap < 1.75 * usual:
+            return
+        if gap * self._time_base < _LONGEST_HOLE:
+            for number in range(1, round(gap / usual)):
+                yield Decoded(None, start + round(number * usual))
         elif not self._damage.container:
             seconds = float(key[1] * self._time_base)
             self._damage.container = f"frames are missing before {seconds:.2f} s"
+
+    def _usual_gap(self) -> float | None:
+        """From a frame to the next, if nearly all of the last ones were alike."""
+        if len(self._gaps) < _LEAST_GAPS:
+            return None
+        usual = statistics.median(self._gaps)
+        alike = sum(abs(gap - usual) <= 0.1 * usual for gap in self._gaps)
+        return usual if usual and alike >= 0.8 * len(self._gaps) else None
 
     def _unstamped(
         self, at_end: bool = False, before: _Fed | None = None

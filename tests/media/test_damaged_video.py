@@ -101,6 +101,21 @@ def test_lost_frames_repeat_the_one_before(tmp_path):
         assert np.abs(frames[10][1].astype(int) - whole[10][1]).mean() < 4
 
 
+def test_damage_at_a_variable_rate(tmp_path):
+    times = [0, 1, 2, 40, 41, 42, 43, 90, 91]
+    source = make(
+        tmp_path / "in.mp4",
+        moving(9, 36, 60),
+        times=times,
+        rate=Fraction(25),
+        options={"bf": "0", "g": "3"},
+    )
+    info, frames, told = derain(spoil(source, 1, 4), tmp_path / "out.mkv")
+    shown = seconds(info, frames)
+    assert np.round(25 * (shown - shown[0])).tolist() == times
+    assert "1 (0.04 s), 4 (1.64 s)" in told
+
+
 def test_a_second_run_resumes_behind_the_damage(tmp_path, monkeypatch):
     monkeypatch.setattr(segments, "SEGMENT", 8)
     bad = spoil(make_kind(tmp_path, "h264_mp4"), 3, 20)
