@@ -76,6 +76,7 @@ class Scores:
         for i, (name, evaluation) in enumerate(self.evaluations.items()):
             evaluation["provenance"] = {
                 **record,
+                **evaluation.get("provenance", {}),
                 "weights": {"source": source, "sha256": self.sha256},
                 "start": record["weights"],
                 "evaluated_on": self.records[name],
@@ -120,6 +121,10 @@ class Validation:
             name: evaluate.evaluate(derainer.run, pairs, self._lpips)
             for name, pairs in self._pairs.items()
         }
+        if self._lpips:
+            lpips = {"network": self._lpips.network} | self._lpips.weights
+            for evaluation in evaluations.values():
+                evaluation["provenance"] = {"lpips": lpips}
         records = {
             name: pipeline.validation_record(self._config, name) | {"pairs": len(pairs)}
             for name, pairs in self._pairs.items()
