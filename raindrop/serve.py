@@ -164,7 +164,8 @@ class Cleaner:
                 attention=overlay and _shown(overlay, folder / "attention.png"),
                 notes=[
                     note.replace(str(upload), upload.name)
-                    for note in (*notes, *(what for _, what in summary.damaged))
+                    for note in notes
+                    + [what for _, what in summary.damaged + summary.notes]
                 ],
             )
         except UserError as error:
