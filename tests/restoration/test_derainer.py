@@ -149,3 +149,11 @@ def test_smoothing_steadies_the_map(derainer, small_tiles, tiled):
 def test_tiles_must_be_larger_than_their_overlap():
     with pytest.raises(UserError, match="at least"):
         Derainer(LOADED, tile=60)
+
+
+@pytest.mark.parametrize("size", [(60, 90), (300, 400)])
+def test_progress_adds_up_to_all_pixels(small_tiles, size):
+    done = []
+    small_tiles.run_many([picture(*size)] * 2, advance=done.append)
+    assert sum(done) == 2 * size[0] * size[1]
+    assert min(done) > 0
