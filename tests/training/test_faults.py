@@ -137,9 +137,9 @@ def test_divergence_stops_the_run_at_that_step(runner, whole, tmp_path):
 IMPATIENT = """
 import sys
 from raindrop import cli
-from raindrop import processes
+from raindrop.training import distributed
 
-processes.HEARTBEAT_SECONDS = 10
+distributed.HEARTBEAT_SECONDS = 10
 sys.exit(cli.main())
 """
 
