@@ -55,11 +55,14 @@ def make(
         frames = list(frames)
         stream.height, stream.width = frames[0].shape[:2]
         stream.pix_fmt = pixels
+        if codec.startswith("libvpx") and pixels.startswith("yuva"):
+            stream.metadata["alpha_mode"] = "1"
         for name, value in tags.items():
             setattr(stream.codec_context, name, value)
         audio = container.add_stream(sound, rate=48000, layout="mono") if sound else 0
         for i, picture in enumerate(frames):
-            frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(
+            channels = "rgba" if picture.shape[2] == 4 else "rgb24"
+            frame = av.VideoFrame.from_ndarray(picture, format=channels).reformat(
                 format=pixels,
                 dst_colorspace=tags.get("colorspace"),
                 dst_color_range=tags.get("color_range"),

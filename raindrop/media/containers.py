@@ -19,6 +19,8 @@ WRITTEN = {
     ".avi": ("avi", "libx264"),
     ".webm": ("webm", "libvpx-vp9"),
 }
+# Extension -> codec of what is written where the source is transparent.
+_TRANSPARENT = {".mov": "prores_ks", ".mkv": "ffv1", ".webm": "libvpx-vp9"}
 # Tags that tell of the file rather than of the film.
 _OF_THE_CONTAINER = {
     *("major_brand", "minor_version", "compatible_brands"),
@@ -33,6 +35,27 @@ def open_(path: Path, mode: str = "r", **options: Any) -> Any:
     # Text that is not UTF-8 is kept as it is.
     options.setdefault("metadata_errors", "surrogateescape")
     return av.open(str(path.absolute()), mode, **options)
+
+
+def holds_alpha(target: Path) -> bool:
+    """Whether a video of that name can be transparent."""
+    return target.suffix.lower() in _TRANSPARENT
+
+
+def encoding(target: Path, alpha: bool) -> tuple[str, str]:
+    """Container and codec of what is written, for frames with or without alpha."""
+    extension = target.suffix.lower()
+    container_format, codec = WRITTEN[extension]
+    return container_format, _TRANSPARENT.get(extension, codec) if alpha else codec
+
+
+def has_alpha_mode(stream: Any) -> bool:
+    """Whether a stream says that its packets have a second picture, the alpha plane.
+
+    So do VP8 and VP9 in Matroska. FFmpeg writes the mark twice, once as a tag.
+    """
+    tags = {key.lower(): value for key, value in stream.metadata.items()}
+    return tags.get("alpha_mode") == "1"
 
 
 def reason(error: Exception) -> str:

@@ -6,6 +6,7 @@ is marked at its place, so that the frames after it keep theirs, and noted.
 
 import collections
 import dataclasses
+import functools
 import logging
 import re
 import statistics
@@ -37,6 +38,8 @@ _RESTART = 6  # frames back in time: the stream starts again, it is not damaged
 _LEAST_GAPS, _HIGHEST_RATE = 8, 120  # frames that tell the usual rate; a second
 _LONGEST_HOLE = 5  # seconds that are filled with the frame before
 _TOLERANCE = 0.1  # seconds that a header may be off
+# FFmpeg's own decoders of these leave the alpha plane away.
+_WITH_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 _ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 
 
@@ -157,9 +160,10 @@ class Decoder:
     def __init__(self, container: Any, stream: Any) -> None:
         # Frames decoded in parallel hide a fault at the end of a file; and decoding is
         # a small part of the work.
-        stream.thread_type = "SLICE"
-        stream.thread_count = 1
-        stream.codec_context.copy_opaque = True
+        self._context = _context(stream)
+        self._context.thread_type = "SLICE"
+        self._context.thread_count = 1
+        self._context.copy_opaque = True
         self.damage = Damage()
         self._stream = stream
         self._source = _Source(container, stream, self.damage)
@@ -170,13 +174,25 @@ class Decoder:
         for packet in self._source.packets():
             fed = self._sequence.fed(packet, self._source.empty)
             packet.opaque = fed
-            frames, fed.trouble = _listen(packet.decode)
+            decode = functools.partial(self._context.decode, packet)
+            frames, fed.trouble = _listen(decode)
             fed.refused = frames is None
             yield from self._sequence.take(frames or [], fed)
         empty = av.Packet()
         empty.stream, empty.time_base = self._stream, self._stream.time_base
-        frames, trouble = _listen(empty.decode)
+        frames, trouble = _listen(functools.partial(self._context.decode, empty))
         yield from self._sequence.take(frames or [], None, trouble)
+
+
+def _context(stream: Any) -> Any:
+    """What decodes a stream, with its alpha plane if it has one."""
+    own = stream.codec_context
+    if own.name not in _WITH_ALPHA or not containers.has_alpha_mode(stream):
+        return own
+    context = av.CodecContext.create(_WITH_ALPHA[own.name], "r")
+    for tag in ("colorspace", "color_range", "color_primaries", "color_trc"):
+        setattr(context, tag, getattr(own, tag))
+    return context
 
 
 class _Source:

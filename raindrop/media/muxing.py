@@ -24,8 +24,8 @@ _PICTURES = {"mjpeg": "jpg", "png": "png", "bmp": "bmp", "gif": "gif", "webp": "
 def tell_losses(source: Path, target: Path, info: VideoInfo) -> None:
     """Warns of what `source` has and `target` cannot hold, or holds as it was."""
     extension = target.suffix.lower()
-    container_format, codec = WRITTEN[extension]
-    if info.deep and codec != "libx264":
+    container_format, codec = containers.encoding(target, info.alpha)
+    if info.deep and codec == "libvpx-vp9":
         _LOG.warning(
             "%s gets 8 bits, where %s has more; .mkv would keep 10", target, source
         )
@@ -34,7 +34,10 @@ def tell_losses(source: Path, target: Path, info: VideoInfo) -> None:
             "%s leaves out the %s of %s, which is not written", target, name, source
         )
     with containers.open_(source) as original:
-        for what, keeper in _losses(original, info, container_format, codec):
+        losses = list(_losses(original, info, container_format, codec))
+        if info.alpha and not containers.holds_alpha(target):
+            losses.insert(0, ("transparency", ".mkv"))
+        for what, keeper in losses:
             _LOG.warning(
                 "%s leaves out the %s of %s, which %s cannot hold%s",
                 target,
@@ -55,7 +58,7 @@ def _losses(
 ) -> Iterator[tuple[str, str]]:
     """What a container cannot hold of a video, and which other one could."""
     if info.light and codec != "libx264":
-        yield "HDR metadata", ".mkv"
+        yield "HDR metadata", "" if info.alpha else ".mkv"
     tags = containers.lost_tags(container_format, original.metadata)
     if tags:
         keeps = container_format != "matroska"
@@ -171,7 +174,11 @@ def _join(
         for tag, value in info.colour.items():
             setattr(video.codec_context, tag, value)  # VP9 itself has not all of them
         film = original.streams[info.stream]
-        video.metadata.update(film.metadata)
+        video.metadata.update(
+            (k, v) for k, v in film.metadata.items() if k.lower() != "alpha_mode"
+        )
+        if containers.has_alpha_mode(first.streams.video[0]):
+            video.metadata["alpha_mode"] = "1"
         video.disposition = film.disposition
         copies = _Copies(out, original, info.stream, container_format, without)
         length = end * info.time_base / time_base

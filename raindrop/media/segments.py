@@ -17,7 +17,7 @@ import numpy as np
 
 from raindrop.errors import UserError
 from raindrop.media import atomic, containers, muxing
-from raindrop.media.video import VideoInfo, matrix
+from raindrop.media.video import LIMITED, VideoInfo, array_format, matrix
 
 SEGMENT = 120  # frames; at most this much work is done twice after an interruption
 _OPTIONS = {
@@ -25,7 +25,11 @@ _OPTIONS = {
     # and segments join without a seam in time.
     "libx264": {"crf": "17", "preset": "medium", "bf": "0"},
     "libvpx-vp9": {"crf": "24", "b:v": "0", "row-mt": "1", "lag-in-frames": "0"},
+    "prores_ks": {"profile": "4444"},
+    "ffv1": {"level": "3", "g": "1"},
 }
+# NUT knows no ProRes, and loses the second picture of VP9 that is the alpha plane.
+_CONTAINERS_WITH_ALPHA = {"prores_ks": "mov", "libvpx-vp9": "matroska", "ffv1": "nut"}
 
 
 class Segments:
@@ -71,6 +75,7 @@ class Segments:
         self._seen = _fingerprint(source)
         self._made_with = {
             "source": self._seen,
+            "alpha": info.alpha,
             "targets": {name: str(path.name) for name, path in targets.items()},
             **made_with,
         }
@@ -122,13 +127,18 @@ class Segments:
             self.state = last["state"] if last["state"].size else None
 
     def append(self, time: int, pictures: Mapping[str, np.ndarray]) -> None:
-        """Adds one frame to each video; uint8 or uint16 [H, W, 3]."""
+        """Adds one frame to each video.
+
+        Args:
+          time: in the source's unit.
+          pictures: by the videos' names, uint8 or uint16, RGB [H, W, 3], or [H, W, 4]
+            with alpha, where the target can hold it.
+        """
         for name, picture in pictures.items():
             if name not in self._writers:
-                codec = containers.WRITTEN[self._targets[name].suffix.lower()][1]
                 aside = self._segment(self._index, name).with_suffix(".part")
-                size = picture.shape[:2]
-                self._writers[name] = _Writer(aside, codec, size, self._info)
+                target = self._targets[name]
+                self._writers[name] = _Writer(aside, target, picture.shape, self._info)
             self._writers[name].write(time, picture)
         self._count += 1
 
@@ -179,7 +189,7 @@ class Segments:
         return damage
 
     def _segment(self, index: int, name: str) -> Path:
-        return self._folder / f"{index:06d}-{name}.nut"
+        return self._folder / f"{index:06d}-{name}.segment"
 
     def _marker(self, index: int) -> Path:
         return self._folder / f"{index:06d}.npz"
@@ -198,26 +208,64 @@ def _options(codec: str, info: VideoInfo) -> dict[str, str]:
     return options
 
 
+def _planes(codec: str, shape: tuple[int, ...], info: VideoInfo) -> str:
+    """FFmpeg's name for the planes that are encoded."""
+    if codec == "prores_ks":
+        return "yuva444p10le"
+    alpha = shape[2] == 4
+    if codec == "libvpx-vp9" and alpha:
+        return "yuva420p"  # what browsers and libvpx's decoder show as transparent
+    # x264 takes odd sizes only where chroma is not halved; VP9 and FFV1 take all.
+    odd = any(side % 2 for side in shape[:2]) and codec == "libx264"
+    deep = "10le" if info.deep and codec != "libvpx-vp9" else ""
+    return f"yuv{'a' * alpha}{444 if odd or info.full_chroma else 420}p{deep}"
+
+
+def _set_alpha(frame: av.VideoFrame, alpha: np.ndarray) -> None:
+    """Sets the alpha plane, [H, W], without the rounding errors of swscale."""
+    top = 2 ** frame.format.components[3].bits - 1
+    plane = frame.planes[3]
+    rows = np.frombuffer(plane, np.uint8 if top == 255 else np.uint16)
+    rows = rows.reshape(plane.height, -1)
+    rows[:, : plane.width] = np.rint(alpha * (top / np.iinfo(alpha.dtype).max))
+
+
 class _Writer:
-    """One segment of one video, in NUT: it keeps any time base as it is."""
+    """One segment of one video, in NUT: it keeps any time base as it is.
+
+    With alpha not all can stand in NUT. MOV gets the time base as its own; Matroska has
+    milliseconds, as WebM has.
+
+    Args:
+      path: of the segment.
+      target: of the video.
+      shape: of the frames, [H, W, 3], or [H, W, 4] with alpha.
+      info: of the source.
+    """
 
     def __init__(
-        self, path: Path, codec: str, size: tuple[int, int], info: VideoInfo
+        self, path: Path, target: Path, shape: tuple[int, ...], info: VideoInfo
     ) -> None:
-        self._info = info
-        self._container = containers.open_(path, "w", format="nut")
+        self._info, self._alpha = info, shape[2] == 4
+        _, codec = containers.encoding(target, self._alpha)
+        held_in = _CONTAINERS_WITH_ALPHA[codec] if self._alpha else "nut"
+        options = {}
+        if held_in == "mov":
+            options["movie_timescale"] = str(info.time_base.denominator)
+        self._container = containers.open_(path, "w", format=held_in, options=options)
         stream = self._container.add_stream(
             codec, rate=info.rate, options=_options(codec, info)
         )
-        stream.height, stream.width = size
-        # x264 takes odd sizes only where chroma is not halved; VP9 takes all.
-        odd = any(side % 2 for side in size) and codec == "libx264"
-        deep = "10le" if info.deep and codec == "libx264" else ""
-        stream.pix_fmt = f"yuv{444 if odd or info.full_chroma else 420}p{deep}"
+        stream.height, stream.width = shape[:2]
+        stream.pix_fmt = _planes(codec, shape, info)
+        if held_in == "matroska":
+            stream.metadata["alpha_mode"] = "1"
         stream.codec_context.time_base = info.time_base
         stream.time_base = info.time_base
         for tag, value in info.colour.items():
             setattr(stream.codec_context, tag, value)
+        if codec == "prores_ks":  # says nothing of its range
+            stream.codec_context.color_range = LIMITED
         if info.aspect:
             stream.sample_aspect_ratio = info.aspect
         self._stream = stream
@@ -225,7 +273,7 @@ class _Writer:
     def write(self, time: int, picture: np.ndarray) -> None:
         deep = picture.dtype == np.uint16
         frame = av.VideoFrame.from_ndarray(
-            np.ascontiguousarray(picture), format="rgb48le" if deep else "rgb24"
+            np.ascontiguousarray(picture), format=array_format(deep, self._alpha)
         )
         context = self._stream.codec_context
         frame = frame.reformat(
@@ -233,6 +281,8 @@ class _Writer:
             dst_colorspace=matrix(context.colorspace),
             dst_color_range=context.color_range or None,
         )
+        if self._alpha:
+            _set_alpha(frame, picture[..., 3])
         frame.pts, frame.time_base = time, self._info.time_base
         for tag in ("colorspace", "color_range", "color_primaries", "color_trc"):
             setattr(frame, tag, getattr(context, tag))

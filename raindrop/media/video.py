@@ -1,7 +1,8 @@
 """A video's frames, as they are shown.
 
 Frames are RGB [H, W, 3], upright, uint8, or uint16 where the file has more than eight
-bits; whole ones, where the file has fields. `decoding` finds what is damaged.
+bits; whole ones, where the file has fields; [H, W, 4] where alpha is asked for.
+`decoding` finds what is damaged.
 """
 
 import collections
@@ -29,7 +30,8 @@ EXTENSIONS = (
     *WRITABLE,
     *(".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".flv", ".3gp", ".ogv"),
 )
-_RGB, _BT709, _LIMITED = 0, 1, 1  # FFmpeg's numbers
+LIMITED = 1  # FFmpeg's number of the range 16 to 235
+_RGB, _BT709 = 0, 1  # FFmpeg's numbers
 # What goes with the frames, and no encoder here can write.
 _UNWRITABLE = {
     Type.DYNAMIC_HDR_PLUS: "HDR10+ metadata",
@@ -54,6 +56,7 @@ class VideoInfo:
       colour: FFmpeg's tags of the output: matrix, range, primaries, transfer.
       light: of HDR, mastering display and content light level, as x264 writes them.
       deep: whether there are more than eight bits.
+      alpha: whether there is transparency.
       full_chroma: whether the chroma planes are as large as the luma plane.
       aspect: sample aspect ratio, upright, or None.
       mirrored: whether to mirror the frames, before they are turned.
@@ -69,6 +72,7 @@ class VideoInfo:
     colour: Mapping[str, int]
     light: Mapping[str, str]
     deep: bool
+    alpha: bool
     full_chroma: bool
     aspect: fractions.Fraction | None
     mirrored: bool
@@ -113,7 +117,7 @@ def _info(container: Any, stream: Any, first: av.VideoFrame) -> VideoInfo:
     rgb = first.format.is_rgb or first.format.has_palette
     if rgb or context.colorspace == _RGB:
         # Written as YCbCr, with the matrix that players expect of HD.
-        colour.update(colorspace=_BT709, color_range=_LIMITED)
+        colour.update(colorspace=_BT709, color_range=LIMITED)
     mirrored, turns = _orientation(first)
     size = (first.height, first.width)
     aspect = stream.sample_aspect_ratio
@@ -129,11 +133,13 @@ def _info(container: Any, stream: Any, first: av.VideoFrame) -> VideoInfo:
         colour=colour,
         light=_light(first),
         deep=max(c.bits for c in first.format.components) > 8,
+        alpha=containers.has_alpha_mode(stream)
+        or any(component.is_alpha for component in first.format.components),
         full_chroma=rgb or "444" in first.format.name,
         aspect=aspect or None,
         mirrored=mirrored,
         turns=turns,
-        dropped=_dropped(stream, first),
+        dropped=_dropped(first),
     )
 
 
@@ -175,14 +181,10 @@ def _light(frame: av.VideoFrame) -> dict[str, str]:
     return result
 
 
-def _dropped(stream: Any, frame: av.VideoFrame) -> tuple[str, ...]:
+def _dropped(frame: av.VideoFrame) -> tuple[str, ...]:
     names = {_UNWRITABLE[t] for t in _side_data(frame) if t in _UNWRITABLE}
-    has_alpha = any(component.is_alpha for component in frame.format.components)
     if max(component.bits for component in frame.format.components) > 10:
         names.add("bits after the tenth")
-    # FFmpeg's own decoder of VP9 leaves the alpha channel away.
-    if has_alpha or stream.metadata.get("alpha_mode") == "1":
-        names.add("transparency")
     return tuple(sorted(names))
 
 
@@ -192,15 +194,17 @@ class FrameReader:
     Args:
       path: of the video.
       info: of it.
+      alpha: whether the frames are to have it, as a fourth channel.
 
     Attributes:
       damage: complete once all frames were read.
       end: when the last one that was read ends, as a stamp.
     """
 
-    def __init__(self, path: Path, info: VideoInfo) -> None:
+    def __init__(self, path: Path, info: VideoInfo, alpha: bool = False) -> None:
         self.damage = Damage()
         self._path, self._info = path, info
+        self._format = array_format(info.deep, alpha)
         self.end = 0
         self._number = 0
         self._start = fractions.Fraction(0)
@@ -280,13 +284,20 @@ class FrameReader:
 
     def _picture(self, frame: av.VideoFrame) -> np.ndarray:
         array = frame.to_ndarray(
-            format="rgb48le" if self._info.deep else "rgb24",
+            format=self._format,
             src_colorspace=matrix(frame.colorspace),
             src_color_range=frame.color_range or None,
         )
         if self._info.mirrored:
             array = array[:, ::-1]
         return np.ascontiguousarray(np.rot90(array, self._info.turns))
+
+
+def array_format(deep: bool, alpha: bool) -> str:
+    """FFmpeg's name for frames as arrays: uint16 if `deep`, else uint8."""
+    if alpha:
+        return "rgba64le" if deep else "rgba"
+    return "rgb48le" if deep else "rgb24"
 
 
 def read_frames(

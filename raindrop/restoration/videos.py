@@ -7,14 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-from raindrop.media import pictures, segments, video
+from raindrop.media import containers, pictures, segments, video
 from raindrop.restoration import prefetch
 from raindrop.restoration.derainer import Derainer, Smoothing
 from raindrop.restoration.jobs import Job, Options
 
 _LOG = logging.getLogger(__name__)
 
-_Frame = tuple[int, np.ndarray]  # stamp, RGB [H, W, 3]
+_Frame = tuple[int, np.ndarray]  # stamp, RGB or RGBA [H, W, C]
 _Result = tuple[np.ndarray, np.ndarray | None]  # picture, attention maps
 
 
@@ -46,7 +46,8 @@ def derain_video(
         "tile": derainer.tile,
         "temporal": options.temporal,
     }
-    reader = video.FrameReader(job.source, info)
+    alpha = info.alpha and containers.holds_alpha(job.target)
+    reader = video.FrameReader(job.source, info, alpha)
     with segments.Segments(files, job.source, info, made_with) as parts:
         if parts.done:
             _LOG.info("%s is resumed after frame %d", job.target, parts.done)
@@ -82,7 +83,7 @@ def _restored(
     """Frames as they came and as they are to be, a batch at a time."""
     for some in prefetch.chunks(frames, batch):
         results = derainer.run_many(
-            [frame for _, frame in some],
+            [frame[..., :3] for _, frame in some],
             attention=with_maps,
             smoothing=smoothing,
             batch=batch,
@@ -96,9 +97,10 @@ def _append(
     frames: Sequence[_Frame],
     results: Sequence[_Result],
 ) -> None:
-    """Writes all views of some frames that are asked for."""
-    for (time, frame), (picture, maps) in zip(frames, results, strict=True):
-        views = {"result": picture}
+    """Writes all views of some frames that are asked for; alpha stays in the result."""
+    for (time, whole), (picture, maps) in zip(frames, results, strict=True):
+        frame, alpha = whole[..., :3], whole[..., 3:]
+        views = {"result": np.concatenate([picture, alpha], axis=-1)}
         if "attention" in files:
             views["attention"] = pictures.overlay(frame, maps[-1])
         if "compare" in files:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from made_video import Unchanged, make, moving
 
-from raindrop.media import containers, video
+from raindrop.media import containers, segments, video
 from raindrop.restoration import files
 
 REPORTS = Path(__file__).parents[3] / "shared" / "reports" / "video"
@@ -205,16 +205,75 @@ def test_hdr(tmp_path, caplog):
     assert "leaves out the HDR metadata" in caplog.text
 
 
-def test_transparency_is_named(tmp_path, caplog):
-    source = make(
-        tmp_path / "in.mov",
-        moving(2, 64, 96),
-        None,
-        codec="prores_ks",
-        pixels="yuva444p10le",
+class Negative(Unchanged):
+    """A derainer that takes RGB alone and turns it round."""
+
+    def run_many(self, images, **_):
+        """The pictures' negatives."""
+        assert {image.shape[2] for image in images} == {3}
+        return [(np.iinfo(image.dtype).max - image, None) for image in images]
+
+
+def transparent(path, codec, pixels):
+    """Seven frames of which a part that grows lets through what is behind."""
+    alpha = np.linspace(0, 255, 60, dtype=np.uint8)[None].repeat(36, 0)
+    frames = [
+        np.dstack([picture, np.roll(alpha, 4 * t, 0) // (t + 1)])
+        for t, picture in enumerate(moving(7, 36, 60))
+    ]
+    vpx = codec.startswith("libvpx")
+    options = {"crf": "4", "b": "2M", "auto-alt-ref": "0"} if vpx else {}
+    make(path, frames, None, codec=codec, pixels=pixels, options=options)
+    return np.stack(frames)[..., 3]
+
+
+def frames_with_alpha(path):
+    """Seconds, colour and alpha of all frames, in [0, 255]."""
+    info = video.probe(path)
+    assert info.alpha
+    times, arrays = zip(
+        *video.FrameReader(path, info, alpha=True).frames(), strict=True
     )
-    derain(source, tmp_path / "out.mkv")
-    assert "leaves out the transparency" in caplog.text
+    array = np.stack(arrays) / (257 if info.deep else 1)
+    seconds = np.array([float(time * info.time_base) for time in times])
+    return seconds, array[..., :3], array[..., 3]
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "pixels"),
+    [
+        ("vp9.webm", "libvpx-vp9", "yuva420p"),
+        ("vp8.webm", "libvpx", "yuva420p"),
+        ("prores.mov", "prores_ks", "yuva444p10le"),
+        ("png.mov", "png", "rgba"),
+        ("animation.mov", "qtrle", "argb"),
+        ("ffv1.mkv", "ffv1", "yuva420p"),
+        ("huffyuv.avi", "huffyuv", "bgra"),
+    ],
+)
+def test_transparency_stays(tmp_path, monkeypatch, caplog, name, codec, pixels):
+    monkeypatch.setattr(segments, "SEGMENT", 4)
+    source = tmp_path / name
+    made = transparent(source, codec, pixels)
+    seconds, colour, alpha = frames_with_alpha(source)
+    assert np.abs(alpha - made).max() < (16 if codec.startswith("libvpx") else 2)
+    exact = 0.25 if video.probe(source).deep else 0  # a step of ten bits
+    for extension, loss in ((".webm", 16), (".mov", 0.5), (".mkv", exact)):
+        target = tmp_path / f"out{extension}"
+        summary = files.derain_files(Negative(), source, target)
+        assert summary.done == 1
+        assert not summary.damaged
+        after, negative, alpha_after = frames_with_alpha(target)
+        np.testing.assert_allclose(after, seconds, atol=0.002)
+        assert np.abs(alpha_after - alpha).max() <= loss
+        assert np.abs(255 - negative - colour).mean() < 6
+    assert "leaves out the transparency" not in caplog.text
+    for extension in (".mp4", ".avi"):
+        caplog.clear()
+        target = tmp_path / f"out{extension}"
+        files.derain_files(Unchanged(), source, target)
+        assert "leaves out the transparency" in caplog.text
+        assert not video.probe(target).alpha
 
 
 def test_interlaced_frames_become_whole(tmp_path, caplog):
