@@ -21,7 +21,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from configs.rendering import get_config
 from raindrop.evaluation.metrics import score
-from raindrop.media.pictures import find_images, read_image, to_uint8
+from raindrop.media.pictures import find_images, read_image
+from raindrop.media.pixel_values import to_uint8
 from raindrop.rendering.light import to_linear
 from raindrop.rendering.render import render
 from raindrop.rendering.settings import Settings

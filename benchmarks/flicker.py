@@ -13,7 +13,7 @@ import argparse
 import numpy as np
 from tiles import load, scene
 
-from raindrop.media import pictures
+from raindrop.media import pictures, pixel_values
 from raindrop.restoration.derainer import Smoothing
 
 
@@ -36,7 +36,9 @@ def main() -> None:
     picture = picture[top : top + args.size, left : left + args.size]
     rng = np.random.default_rng(0)
     frames = [
-        pictures.to_uint8((picture + rng.normal(0, args.noise, picture.shape)) / 255)
+        pixel_values.to_uint8(
+            (picture + rng.normal(0, args.noise, picture.shape)) / 255
+        )
         for _ in range(args.frames)
     ]
     derainer = load(args.weights, 0)

@@ -34,7 +34,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from raindrop.errors import UserError
 from raindrop.export import engines
-from raindrop.media import containers, pictures, video
+from raindrop.media import containers, pictures, pixel_values, video
 from raindrop.restoration import files, jobs
 from raindrop.restoration.derainer import Derainer
 from raindrop.weights import SHIPPED
@@ -240,7 +240,7 @@ def _shown(path: Path, target: Path) -> Path:
         frame = next(reader.frames(info.frames // 2), None)
         # The header may promise more frames than there are.
         _, pixels = frame or next(reader.frames())
-        pixels = pictures.to_uint8(pixels)
+        pixels = pixel_values.to_uint8(pixels)
     else:
         pixels = pictures.read_image(path)
     image = Image.fromarray(pixels)

@@ -9,7 +9,7 @@ import numpy as np
 
 from configs import default
 from raindrop.data import photographs
-from raindrop.media import pictures
+from raindrop.media import pictures, pixel_values
 from raindrop.rendering.render import render
 from raindrop.rendering.settings import Settings
 
@@ -27,7 +27,7 @@ def rendered_pairs(count):
         whole = pictures.read_image(paths[i % len(paths)])
         clean = cv2.resize(whole[20 * i :], (WIDTH, HEIGHT), interpolation=3)
         rainy, _ = draw(jax.random.key(i), np.float32(clean) / 255, settings)
-        pairs.append((pictures.to_uint8(np.asarray(rainy)), clean))
+        pairs.append((pixel_values.to_uint8(np.asarray(rainy)), clean))
     return pairs
 
 

@@ -14,7 +14,7 @@ from raindrop import provenance
 from raindrop.data.pairs import Pair, Readable
 from raindrop.errors import UserError, printable
 from raindrop.evaluation import metrics, report
-from raindrop.media import atomic, pictures
+from raindrop.media import atomic, pictures, pixel_values
 
 _SIDES = ("input", "output")
 # uint8 RGB [H, W, 3] -> float RGB in [0, 1] of the same size, attention [N, H, W, 1]
@@ -242,7 +242,7 @@ def evaluate_to_folder(
     def on_image(pair: Pair, output: np.ndarray, maps: np.ndarray, row: Any) -> None:
         path = folder / "evaluation" / f"{pair.name}.png"
         pictures.write_image(path, output)
-        cards.add(pair, pictures.to_uint8(output), maps, row)
+        cards.add(pair, pixel_values.to_uint8(output), maps, row)
 
     ended = None
     try:

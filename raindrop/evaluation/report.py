@@ -14,7 +14,7 @@ from PIL import Image
 from raindrop import provenance
 from raindrop.data.pairs import Pair
 from raindrop.evaluation.metrics import NAMES
-from raindrop.media import pictures
+from raindrop.media import pixel_values
 
 _QUALITY = 80  # of the JPEGs
 _MAP_WIDTH = 3  # attention maps are this many times smaller than the pictures
@@ -128,7 +128,7 @@ def _record(record: Mapping[str, Any]) -> str:
 
 def _embed(image: np.ndarray, width: int) -> str:
     """A data URI of a JPEG, at most `width` pixels wide."""
-    image = pictures.to_uint8(image)
+    image = pixel_values.to_uint8(image)
     picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
     if picture.width > width:
         height = max(round(picture.height * width / picture.width), 1)

@@ -12,7 +12,8 @@ import numpy as np
 
 from raindrop import progress
 from raindrop.errors import UserError
-from raindrop.media.pictures import from_float, pad_to_multiple, to_float
+from raindrop.media.pictures import pad_to_multiple
+from raindrop.media.pixel_values import from_float, to_float
 from raindrop.models import generator
 from raindrop.restoration import tiles
 from raindrop.restoration.engine import Engine, JaxEngine

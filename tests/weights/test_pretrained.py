@@ -8,7 +8,7 @@ from skimage import data
 import raindrop
 from configs import lite
 from raindrop.evaluation.metrics import score
-from raindrop.media import pictures
+from raindrop.media import pixel_values
 from raindrop.models import generator
 from raindrop.rendering.render import render
 from raindrop.rendering.settings import Settings
@@ -36,7 +36,7 @@ def test_rendered_drops_go_and_dry_pictures_stay(derainer):
     for clean in (data.chelsea(), data.coffee()[:300, :451]):
         for i in range(3):
             rainy, _ = draw(jax.random.key(i), np.float32(clean / 255), settings)
-            rainy = pictures.to_uint8(np.asarray(rainy))
+            rainy = pixel_values.to_uint8(np.asarray(rainy))
             before, after = (score(x, clean) for x in (rainy, derainer.derain(rainy)))
             gains.append([after[k] - before[k] for k in ("psnr", "ssim")])
         assert score(derainer.derain(clean), clean, "rgb")["psnr"] > 40

@@ -10,7 +10,7 @@ from raindrop.data import photographs
 from raindrop.data.pairs import Pair, PairSet
 from raindrop.data.sources.source import Part, Source, Training, large_enough
 from raindrop.errors import UserError
-from raindrop.media import pictures
+from raindrop.media import pictures, pixel_values
 
 _LOG = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ class Rendered(Source):
             photograph = pictures.read_image(paths[position])
             key = jax.random.fold_in(seed, position)
             drawn = draw(key, photograph.astype(np.float32) / 255)
-            rainy, clean = (pictures.to_uint8(np.asarray(x)) for x in drawn[:2])
+            rainy, clean = (pixel_values.to_uint8(np.asarray(x)) for x in drawn[:2])
             return Pair(paths[position].stem, rainy, clean)
 
         return PairSet([path.stem for path in paths], read)
