@@ -11,34 +11,26 @@
   (rain-1.png and norain-1.png);
 - pictures that hold both sides, left and right.
 
-A rainy picture and its ground truth are told by their names; see `match`.
+A rainy picture and its ground truth are told by their names; see `name_matching.match`.
 """
 
-import collections
 import dataclasses
 import difflib
 import logging
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePath
-from typing import TypeVar
 
 import numpy as np
 
-from raindrop.data import scenes
+from raindrop.data import name_matching, scenes
 from raindrop.data.pairs import PairFiles, natural, shorten
 from raindrop.errors import UserError
 from raindrop.media import pictures
 
 _LOG = logging.getLogger(__name__)
-_AnyPath = TypeVar("_AnyPath", bound=PurePath)
 
-# Words that tell the side, in the names of folders and files.
-_RAINY = (
-    "rainy|rain|raindrops?|drops?|rainstreaks?|streaks?|wet|inputs?|lq|degraded|rd|rs"
-)
-_CLEAN = "clean|clear|gts?|targets?|norain|nodrop|dry|hq|groundtruth|reference"
 # These tell it only where they are the whole name of a folder.
 _RAINY_FOLDERS = {"data", "in"}
 # What comes with pairs and is neither side: blurred pictures, masks of the drops.
@@ -47,33 +39,6 @@ _SPLITS = re.compile(
     r"(?<![a-z])(train(ing)?|test|val(id|idation)?|eval)(?![a-z])", re.IGNORECASE
 )
 _EXAMPLES = "data/ and gt/, input/ and gt/, Drop/ and Clear/ or the like"
-
-_RULE = (
-    "pairs are told by equal names, up to words at either end such as rain-, norain-, "
-    "_clean or _gt, or by the clean one's name followed by more (1_a.png and 1_b.png "
-    "for 1.png)"
-)
-_WORDS = f"(?:{_RAINY}|{_CLEAN})"
-_AT_THE_ENDS = re.compile(
-    rf"^(?:{_WORDS}[_\-. ]+)+(?=.)|(?<=.)(?:[_\-. ]+{_WORDS})+$", re.IGNORECASE
-)
-_ANYWHERE = re.compile(rf"(?<![^\W\d_]){_WORDS}(?![^\W\d_])", re.IGNORECASE)
-_SEPARATORS = re.compile(r"[_\-. ]+")
-
-
-def stem(path: PurePath) -> str:
-    """The file's name without extension, and without `_rain`, `norain-`, `_gt`..."""
-    return _AT_THE_ENDS.sub("", path.stem)
-
-
-def _bare(path: PurePath) -> str:
-    """The file's name without such words anywhere, as in pie-rd-1 and pie-norain-1."""
-    kept = _SEPARATORS.sub("-", _ANYWHERE.sub("", path.stem)).strip("-")
-    return kept or path.stem
-
-
-def _words(path: PurePath) -> list[str]:
-    return [word.lower() for word in _ANYWHERE.findall(path.stem)]
 
 
 def find(
@@ -207,7 +172,11 @@ def _side(name: str) -> str:
         return "rainy"
     name = re.sub(r"no[_\- ]rain|rain[_\- ]?free", "norain", name)
     words = re.split(r"[^a-z]+", re.sub(r"ground[_\- ]truth", "groundtruth", name))
-    for side, known in (("clean", _CLEAN), ("aside", _ASIDE), ("rainy", _RAINY)):
+    for side, known in (
+        ("clean", name_matching.CLEAN),
+        ("aside", _ASIDE),
+        ("rainy", name_matching.RAINY),
+    ):
         if any(re.fullmatch(known, word) for word in words):
             return side
     return ""
@@ -238,7 +207,7 @@ def _match_folders(
     unmatched: list[str] = []
     for label, folder in rainy.items():
         paths = pictures.find_images(folder)
-        matched, left = match(paths, truths, folder, clean)
+        matched, left = name_matching.match(paths, truths, folder, clean)
         if not matched:
             unmatched.append(_no_match(folder, clean, paths, truths))
         for name, wet, dry in matched:
@@ -260,7 +229,7 @@ def _no_match(
     near = difflib.get_close_matches(wet[0].name, [p.name for p in dry], 1, 0.0)
     return (
         f"no picture in {rainy} has the name of one in {clean} (nearest to "
-        f"{wet[0].name} is {near[0]}); {_RULE}"
+        f"{wet[0].name} is {near[0]}); {name_matching.RULE}"
     )
 
 
@@ -288,9 +257,11 @@ def _one_folder(
     """The pairs of a folder with both sides in it, told by words in the names."""
     by_side: dict[str, list[Path]] = {"rainy": [], "clean": [], "": []}
     for path in paths:
-        words = _words(path)
+        words = name_matching.words_of(path)
         # The last word decides, as in clear_sky_rain.png.
-        is_clean = [re.fullmatch(_CLEAN, word) is not None for word in words]
+        is_clean = [
+            re.fullmatch(name_matching.CLEAN, word) is not None for word in words
+        ]
         side = ("clean" if is_clean[-1] else "rainy") if words else ""
         by_side[side].append(path)
     # X.png and X_gt.png, or X.png and X_rain.png: what has no word is the other side.
@@ -299,7 +270,9 @@ def _one_folder(
             by_side[side], by_side[""] = by_side[""], []
     if not by_side["rainy"] or not by_side["clean"]:
         return None
-    matched, alone = match(by_side["rainy"], by_side["clean"], folder, folder)
+    matched, alone = name_matching.match(
+        by_side["rainy"], by_side["clean"], folder, folder
+    )
     if not matched:
         return None
     used = {dry for _, _, dry in matched}
@@ -345,125 +318,6 @@ def _side_by_side(folder: Path, rainy_half: str) -> list[PairFiles]:
         scene = "" if scene == "." else scene
         found.append(PairFiles(name, path, path, scene, rainy_half))
     return sorted(found, key=lambda pair: natural(pair.name))
-
-
-def match(
-    rainy: Sequence[_AnyPath],
-    clean: Sequence[_AnyPath],
-    rainy_root: PurePath,
-    clean_root: PurePath,
-) -> tuple[list[tuple[str, _AnyPath, _AnyPath]], list[_AnyPath]]:
-    """Finds the ground truth of rainy pictures by their names.
-
-    Args:
-      rainy: files.
-      clean: files, each of which may be the ground truth of several.
-      rainy_root: the folders from here on count as part of the name.
-      clean_root: likewise.
-
-    Returns:
-      (name, rainy, clean) in natural order, and the rainy files without ground truth.
-
-    Raises:
-      UserError: two files of one side go by the same name.
-    """
-    found: list[tuple[str, _AnyPath, _AnyPath]] = []
-    left = list(rainy)
-    for key in (stem, _bare):
-        truths = _by_key(clean, clean_root, key)
-        found += _equal(_by_key(left, rainy_root, key), truths, rainy_root)
-        done = {wet for _, wet, _ in found}
-        left = [path for path in left if path not in done]
-    if not found:
-        truths = _by_key(clean, clean_root, stem)
-        for rule in (_longer, _same_folder):
-            found = rule(_by_key(left, rainy_root, stem), truths)
-            if found:
-                done = {wet for _, wet, _ in found}
-                left = [path for path in left if path not in done]
-                break
-    counts = collections.Counter(name for name, _, _ in found)
-    found = [
-        (name if counts[name] == 1 else _full_name(wet, rainy_root), wet, dry)
-        for name, wet, dry in found
-    ]
-    return sorted(found, key=lambda pair: natural(pair[0])), left
-
-
-def _by_key(
-    paths: Iterable[_AnyPath], root: PurePath, key: Callable[[PurePath], str]
-) -> dict[str, list[_AnyPath]]:
-    """Files by `key`, with the folders between `root` and the file before it."""
-    keyed: dict[str, list[_AnyPath]] = {}
-    for path in paths:
-        name = (path.parent.relative_to(root) / key(path)).as_posix()
-        keyed.setdefault(name, []).append(path)
-    return keyed
-
-
-def _full_name(path: PurePath, root: PurePath) -> str:
-    return path.relative_to(root).with_suffix("").as_posix()
-
-
-def _equal(
-    rainy: Mapping[str, list[_AnyPath]],
-    clean: Mapping[str, list[_AnyPath]],
-    rainy_root: PurePath,
-) -> list[tuple[str, _AnyPath, _AnyPath]]:
-    """Pairs of equal names; several rainy ones whose words differ (rd-1 and rs-1)."""
-    found = []
-    for name in rainy.keys() & clean.keys():
-        words = {tuple(_words(path)) for path in rainy[name]}
-        several = len(words) == len(rainy[name]) and () not in words
-        if len(rainy[name]) > 1 and not several:
-            raise _same_name(rainy[name], name)
-        if len(clean[name]) > 1:
-            raise _same_name(clean[name], name)
-        for path in rainy[name]:
-            own = _full_name(path, rainy_root) if len(rainy[name]) > 1 else name
-            found.append((own, path, clean[name][0]))
-    return found
-
-
-def _same_name(paths: Sequence[PurePath], name: str) -> UserError:
-    first, second = sorted(map(str, paths))[:2]
-    return UserError(f"{first} and {second} both go by the name {name!r}; remove one")
-
-
-def _longer(
-    rainy: Mapping[str, list[_AnyPath]], clean: Mapping[str, list[_AnyPath]]
-) -> list[tuple[str, _AnyPath, _AnyPath]]:
-    """Pairs where the rainy one has the clean one's name and more, as im_1_s80.
-
-    What follows must not change a number: 12 is no picture of 1.
-    """
-    found = []
-    for name, paths in rainy.items():
-        for end in range(len(name) - 1, 0, -1):
-            before, after = name[end - 1], name[end]
-            border = not after.isalnum() or (before.isdigit() and after.isalpha())
-            if border and name[:end] in clean:
-                truths = clean[name[:end]]
-                if len(truths) > 1:
-                    raise _same_name(truths, name[:end])
-                found += [(name, path, truths[0]) for path in paths]
-                break
-    return found
-
-
-def _same_folder(
-    rainy: Mapping[str, list[_AnyPath]], clean: Mapping[str, list[_AnyPath]]
-) -> list[tuple[str, _AnyPath, _AnyPath]]:
-    """Pairs where a scene's folder has one ground truth for all of its pictures."""
-    truths: dict[str, list[_AnyPath]] = {}
-    for name, paths in clean.items():
-        truths.setdefault(name.rpartition("/")[0], []).extend(paths)
-    found = []
-    for name, paths in rainy.items():
-        scene = name.rpartition("/")[0]
-        if scene and len(truths.get(scene, [])) == 1:
-            found += [(name, path, truths[scene][0]) for path in paths]
-    return found
 
 
 @dataclasses.dataclass(frozen=True)
@@ -516,7 +370,7 @@ def load(
     if alone:
         _LOG.warning(
             "%d pictures without a counterpart: %s; %s",
-            *(len(alone), shorten(alone), _RULE),
+            *(len(alone), shorten(alone), name_matching.RULE),
         )
     pairs = usable(found)
     if pairs.failed and not (skip and pairs.files):

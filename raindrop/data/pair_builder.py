@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image, ImageOps
 
-from raindrop.data import layouts, pairs, scenes
+from raindrop.data import name_matching, pairs, scenes
 from raindrop.data.pairs import Pair, PairSet
 from raindrop.errors import UserError
 from raindrop.media import pictures
@@ -292,7 +292,7 @@ def _read(source: Path, folders: tuple[str, str], page: str) -> Iterator[_Stored
                 )
             sides.append(inside)
             roots.append(*root)
-        matched, alone = layouts.match(sides[0], sides[1], roots[0], roots[1])
+        matched, alone = name_matching.match(sides[0], sides[1], roots[0], roots[1])
         used = {clean for _, _, clean in matched}
         alone += [path for path in sides[1] if path not in used]
         if alone:

@@ -7,7 +7,14 @@ import pytest
 import tiny
 from PIL import Image
 
-from raindrop.data import augmentation, layouts, masks, pipeline, sources
+from raindrop.data import (
+    augmentation,
+    layouts,
+    masks,
+    name_matching,
+    pipeline,
+    sources,
+)
 from raindrop.errors import UserError
 from raindrop.media import pictures
 from raindrop.rendering import render
@@ -306,4 +313,4 @@ def test_a_source_that_does_not_exist():
 def test_stems():
     names = ["0_rain.png", "x_y-GT.jpg", "rain.png", "a_rain_1.png", "im_clean.png"]
     stems = ["0", "x_y", "rain", "a_rain_1", "im"]
-    assert [layouts.stem(Path(name)) for name in names] == stems
+    assert [name_matching.stem(Path(name)) for name in names] == stems
