@@ -28,9 +28,8 @@ from orbax.checkpoint.checkpoint_managers import preservation_policy
 
 from raindrop import provenance
 from raindrop.errors import UserError, first_line
-from raindrop.models import generator
-from raindrop.models.discriminator import Discriminator
 from raindrop.weights import SHIPPED, LoadedGenerator
+from raindrop.weights.config_differences import complete, differences
 
 _LOG = logging.getLogger(__name__)
 FOLDER = "checkpoints"
@@ -71,57 +70,8 @@ class Saved:
         return serialization.from_state_dict(state, self.tree)
 
     def differences(self, config: ConfigDict) -> dict[str, str]:
-        """`config` against the one it was saved with; see `differences`."""
-        return differences(_complete(self.meta["config"]), _complete(config))
-
-
-def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, str]:
-    """What differs between two configs: 'group.field' to 'new, was old'."""
-    before, after = _flat(old), _flat(new)
-    return {
-        name: f"{after.get(name, 'missing')}, was {before.get(name, 'missing')}"
-        for name in sorted(before.keys() | after.keys())
-        if before.get(name) != after.get(name)
-    }
-
-
-def _flat(group: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in group.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{name}.")
-        else:
-            # JSON, through which one of the two has come, has no tuples.
-            flat[prefix + name] = _lists(value)
-    return flat
-
-
-def _lists(value: Any) -> Any:
-    return [_lists(v) for v in value] if isinstance(value, list | tuple) else value
-
-
-def _complete(config: Mapping[str, Any] | ConfigDict) -> dict[str, Any]:
-    """A config as JSON has it, with all fields of the networks.
-
-    One that was saved before a field of a network came about means its default.
-    """
-    if isinstance(config, ConfigDict):
-        config = json.loads(config.to_json_best_effort())
-    model = dict(config["model"])
-    for name, known in (
-        ("generator", generator.defaults(model["generator"])),
-        ("discriminator", generator.module_defaults(Discriminator)),
-    ):
-        model[name] = _merged(known, model[name])
-    return {**config, "model": model}
-
-
-def _merged(known: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    merged = {**known, **given}
-    for name, value in known.items():
-        if isinstance(value, Mapping):
-            merged[name] = _merged(value, given.get(name, {}))
-    return merged
+        """`config` against the one it was saved with: see `config_differences`."""
+        return differences(complete(self.meta["config"]), complete(config))
 
 
 def digest(tree: Any) -> str:
