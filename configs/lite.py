@@ -28,7 +28,7 @@ def get_config() -> ConfigDict:
     config.data.blurred = 0.35
     config.data.blur = (1.0, 16.0)
     config.data.hazy = 0.1
-    config.data.rendering.dry = 0.3
+    config.data.rendering.dry = 0.2
     # What is changed visibly, be it by drops or by the veil.
     config.data.rendering.mask_rule = "difference"
     config.data.rendering.mask_difference = 12 / 255
@@ -51,6 +51,7 @@ def get_config() -> ConfigDict:
     config.model.generator.patch_size = 4
     config.loss.attention = 0.05
     config.loss.multiscale_norm = "psnr"
+    config.loss.ssim = 0.3
     config.loss.perceptual = 0.0
     config.loss.adversarial = 0.0
     # Adam learns less in a step, though its steps take a quarter less time.
