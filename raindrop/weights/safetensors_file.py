@@ -111,5 +111,5 @@ def generator_of(
         params=traverse_util.unflatten_dict(leaves, sep="/"),
         source=metadata.get("source", path.name),
         sha256=metadata.get("source_sha256", ""),
-        licence=metadata.get("licence", SHIPPED_LICENCE if shipped else ""),
+        licence=metadata.get("licence") or (SHIPPED_LICENCE if shipped else ""),
     )
