@@ -203,8 +203,16 @@ def _silent_threads() -> Iterator[None]:
     hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
     try:
         yield
-    finally:
-        sys.unraisablehook = hook
+    except BaseException:
+        # They come from threads, at any time until the process ends: these alone stay
+        # unsaid from here on.
+        def others(unraisable: Any) -> None:
+            if str(unraisable.exc_value) != "Event loop is closed":
+                hook(unraisable)
+
+        sys.unraisablehook = others
+        raise
+    sys.unraisablehook = hook
 
 
 def steps(workdir: str | Path) -> list[int]:
