@@ -15,6 +15,8 @@ pairs of the Raindrop data set in PSNR, SSIM, difference share and contrast lost
   (`unevenness`).
 - `veil` and `exposure` are nothing without drops: a network cannot tell them from the
   scene, and learns to shift the brightness of every picture instead.
+- A camera that is focused on the pane shows the scene out of focus
+  (`scene_defocus`), but for small apertures (`deep`).
 - `dry` panes teach it to leave a clean picture alone.
 
 The rest is physics or habit.
@@ -33,17 +35,17 @@ def get_config() -> ml_collections.ConfigDict:
     config.frame = 720
     config.dry = 0.2
     # Spray, beads, drops, blobs, and drops close to a lens.
-    config.cell = (6, 11, 32, 80, 170)
-    config.radius = ((0.8, 2.6), (2.0, 6.0), (5.0, 16.0), (12.0, 34.0), (28.0, 72.0))
+    config.cell = (6, 12, 36, 84, 200)
+    config.radius = ((0.8, 2.5), (1.8, 5.2), (4.5, 15.5), (12.0, 34.0), (28.0, 85.0))
     config.skew = 0.8
-    config.presence = (0.25, 0.45, 0.9, 0.75, 0.12)
+    config.presence = (0.35, 0.55, 0.85, 0.65, 0.2)
     config.density = ((0.05, 0.5), (0.1, 0.5), (0.1, 0.8), (0.1, 0.8), (0.1, 0.7))
     config.least_defocus = (0.0, 0.0, 0.0, 0.0, 0.0)
-    config.unevenness = (0.4, 1.4)
+    config.unevenness = (0.0, 1.4)
     config.patch = (320, 120)
     config.closeness = (0.55, 1.0)
-    config.elongation = (0.8, 1.2)
-    config.irregularity = (0.01, 0.06)
+    config.elongation = (0.75, 1.4)
+    config.irregularity = (0.01, 0.12)
     config.trail = (0.1, 0.8)
     config.trailing = (0.0, 0.2)
     config.taper = 0.6
@@ -69,6 +71,8 @@ def get_config() -> ml_collections.ConfigDict:
     config.highlight_jitter = 0.15
     config.sharp = 0.4
     config.sharp_defocus = (0.4, 2.5)
+    config.scene_defocus = (1.0, 10.0)
+    config.deep = 0.3
     config.defocus = (2.5, 24.0)
     config.polygon = 0.5
     config.blades = (5, 9)
@@ -77,8 +81,8 @@ def get_config() -> ml_collections.ConfigDict:
     config.veil_reach = (8.0, 45.0)
     config.veil_spread = (8.0, 80.0)
     config.veil_sky = (0.1, 0.5)
-    config.dark = 0.2
-    config.darkness = (0.05, 0.8)
+    config.dark = 0.25
+    config.darkness = (0.05, 2.0)
     config.contrast = (1.0, 2.0)
     config.exposure = (-1.4, -0.2)
     config.noise = (0.0, 0.01)

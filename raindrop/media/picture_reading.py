@@ -13,7 +13,6 @@ import zlib
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-import imagecodecs
 import numpy as np
 from PIL import Image, ImageCms, UnidentifiedImageError
 
@@ -243,6 +242,8 @@ def _avif_depth(image: Image.Image) -> int:
 
 def _of_jxl(data: bytes) -> list[str]:
     """What its plugin for Pillow leaves out without a word."""
+    import imagecodecs
+
     stored = imagecodecs.jpegxl_decode(data, numthreads=1)
     notes = []
     if stored.dtype != np.uint8:

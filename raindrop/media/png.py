@@ -9,7 +9,6 @@ import struct
 from collections.abc import Iterator
 from typing import BinaryIO
 
-import imagecodecs
 import numpy as np
 from PIL import Image, PngImagePlugin
 
@@ -27,6 +26,9 @@ def read(data: bytes) -> np.ndarray:
     Raises:
       ValueError: damaged.
     """
+    # Not at the top: a machine that trains on JPEGs does without it.
+    import imagecodecs
+
     if not data.endswith(_END) and b"IEND" not in data[-64:]:
         data += _END
     try:
@@ -85,6 +87,8 @@ def write(
       colour: chunks of `COLOUR`.
       **options: of Pillow's: icc_profile, exif, dpi.
     """
+    import imagecodecs
+
     # Pillow makes all other chunks, for a picture of one pixel.
     small = io.BytesIO()
     Image.new("L", (1, 1)).save(small, "PNG", pnginfo=info, **options)

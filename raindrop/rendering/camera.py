@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from raindrop.rendering.light import to_encoded
+from raindrop.rendering.light import to_encoded, to_linear
 from raindrop.rendering.settings import Drawn, Settings
 
 # Below this, coverage is rounding error of the Fourier transform.
@@ -30,11 +30,11 @@ def expose(
     drawn: Drawn,
     settings: Settings,
 ) -> Exposed:
-    """Takes the picture, focused on the scene behind the pane.
+    """Takes the picture.
 
     Args:
       noise_key: of the sensor's noise.
-      linear: [H, W, 3], the photograph in linear light.
+      linear: [H, W, 3], the scene as focused, in linear light.
       coverage: [H, W, 1], see `water.Water`.
       light: [H, W, 3], of `light.drop_light`.
       sky: [3], of `light.sky_light`.
@@ -64,29 +64,65 @@ def _out_of_focus(
 
     The light is already multiplied by the coverage.
     """
-    shape = coverage.shape[:2]
-    scale = settings.frame / settings.reference
-    radius = drawn["defocus"] * drawn["closeness"] * scale
     layer = jnp.concatenate([coverage, coverage * light], -1)
-    # The convolution is circular: drops at one edge must not glow at the other.
-    largest = settings.defocus[1] * settings.closeness[1] * (1 + settings.softness[1])
-    margin = min(math.ceil(largest * scale), *shape)
-    layer = jnp.pad(layer, ((margin, margin), (margin, margin), (0, 0)), "symmetric")
-    aperture = aperture_transfer(
-        (layer.shape[0], layer.shape[1]),
-        radius,
-        drawn["blades"],
-        drawn["turn"],
-        radius * drawn["softness"],
+    blurred = _through_aperture(
+        layer,
+        drawn["defocus"] * drawn["closeness"],
+        settings.defocus[1] * settings.closeness[1],
+        drawn,
+        settings,
     )
-    spectrum = jnp.fft.rfft2(layer, axes=(0, 1)) * aperture[..., None]
-    blurred = jnp.fft.irfft2(spectrum, s=layer.shape[:2], axes=(0, 1))
-    blurred = blurred[margin : margin + shape[0], margin : margin + shape[1]]
     alpha = jnp.clip(blurred[..., :1], 0, 1)
     touched = alpha > _LEAST_COVERAGE
     alpha = jnp.where(touched, alpha, 0)
     glow = jnp.where(touched, jnp.maximum(blurred[..., 1:4], 0), 0)
     return alpha, glow
+
+
+def unfocus(scene: jax.Array, drawn: Drawn, settings: Settings) -> jax.Array:
+    """What a camera that is focused on the pane, or on the scene, shows of the scene.
+
+    Args:
+      scene: [H, W, 3], RGB in [0, 1], in focus.
+      drawn: the pane's values.
+      settings: of the lens.
+
+    Returns:
+      [H, W, 3]; `scene` itself where it is in focus.
+    """
+    linear = to_linear(scene)
+    # Lamps are brighter than a photograph shows: out of focus they are discs.
+    linear = linear * (1 + drawn["expansion"] * linear**8)
+    blurred = _through_aperture(
+        linear, drawn["scene_defocus"], settings.scene_defocus[1], drawn, settings
+    )
+    return jnp.where(drawn["scene_defocus"] > 0, to_encoded(blurred), scene)
+
+
+def _through_aperture(
+    layer: jax.Array,
+    radius: jax.Array,
+    largest: float,
+    drawn: Drawn,
+    settings: Settings,
+) -> jax.Array:
+    """Blurs [H, W, C] by the aperture's image of a radius that is at most `largest`."""
+    shape, scale = layer.shape[:2], settings.frame / settings.reference
+    # The convolution is circular: what is at one edge must not glow at the other.
+    margin = min(math.ceil(largest * (1 + settings.softness[1]) * scale), *shape)
+    # Multiples of 32 transform fast everywhere.
+    pads = [(margin, margin + -(side + 2 * margin) % 32) for side in shape]
+    layer = jnp.pad(layer, (*pads, (0, 0)), "symmetric")
+    aperture = aperture_transfer(
+        (layer.shape[0], layer.shape[1]),
+        radius * scale,
+        drawn["blades"],
+        drawn["turn"],
+        radius * scale * drawn["softness"],
+    )
+    spectrum = jnp.fft.rfft2(layer, axes=(0, 1)) * aperture[..., None]
+    blurred = jnp.fft.irfft2(spectrum, s=layer.shape[:2], axes=(0, 1))
+    return blurred[margin : margin + shape[0], margin : margin + shape[1]]
 
 
 def gaussian_blur(x: jax.Array, sigma: jax.Array) -> jax.Array:

@@ -92,9 +92,10 @@ def _environment(
 
 
 def darken(key: jax.Array, photograph: jax.Array, settings: Settings) -> jax.Array:
-    """A photograph, or with probability `settings.dark` the scene late in the day.
+    """A photograph, or with probability `settings.dark` the scene in another light.
 
-    Linear light L becomes `darkness` * L^`contrast`: what is bright keeps more of it.
+    Late in the day, mostly: linear light L becomes `darkness` * L^`contrast`, so that
+    what is bright keeps more of it. With a gain above 1 it is overexposed.
 
     Args:
       key: random key.

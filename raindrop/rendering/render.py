@@ -5,7 +5,8 @@ refracted by Snell's law where they enter the layer and where they leave its cur
 surface, so a drop shows a wide, inverted, minified view of the scene; what Fresnel and
 total reflection keep back leaves dark rims. The camera focuses on the scene, or near
 the pane: the layer is blurred by the shape of its aperture and blends with the scene by
-partial coverage. All light is added in linear space, and clipped after the blur: the
+partial coverage. Where it focuses on the pane, the scene itself is out of focus, in the
+ground truth too. All light is added in linear space, and clipped after the blur: the
 image of a lamp in a drop is many times brighter than white, and shows the shape of the
 aperture.
 
@@ -21,9 +22,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from raindrop.rendering.camera import expose
+from raindrop.rendering.camera import expose, unfocus
 from raindrop.rendering.light import darken, drop_light, sky_light, to_linear
-from raindrop.rendering.settings import Settings, draw_pane
+from raindrop.rendering.settings import Drawn, Settings, draw_pane
 from raindrop.rendering.water import water
 
 
@@ -31,7 +32,7 @@ class Example(NamedTuple):
     """A rendered pair. Pictures are RGB in [0, 1]."""
 
     rainy: jax.Array  # [H, W, 3]
-    clean: jax.Array  # [H, W, 3], the scene: the photograph, or darker
+    clean: jax.Array  # [H, W, 3], the scene: the photograph, darker, or out of focus
     mask: jax.Array  # [H, W, 1], in {0, 1}, of where the drops are
 
 
@@ -43,15 +44,23 @@ def example(key: jax.Array, photograph: jax.Array, settings: Settings) -> Exampl
       photograph: [H, W, 3] RGB in [0, 1], or a crop of one.
       settings: what may be drawn (static under jit).
     """
-    clean = darken(jax.random.fold_in(key, 1), photograph, settings)
-    rainy, mask = render(key, clean, settings)
-    return Example(rainy, clean, mask)
+    pane_key, drops_key = jax.random.split(key)
+    drawn = draw_pane(pane_key, settings)
+    dtype = photograph.dtype
+    scene = darken(
+        jax.random.fold_in(key, 1), photograph.astype(jnp.float32), settings
+    )
+    clean = unfocus(scene, drawn, settings)
+    rainy, mask = _with_drops(drops_key, clean, scene, drawn, settings)
+    return Example(rainy.astype(dtype), clean.astype(dtype), mask.astype(dtype))
 
 
 def render(
     key: jax.Array, clean: jax.Array, settings: Settings
 ) -> tuple[jax.Array, jax.Array]:
-    """Puts raindrops before a photograph. To be vmapped over `key` and `clean`.
+    """Puts raindrops before a photograph, which stays as it is.
+
+    To be vmapped over `key` and `clean`.
 
     Args:
       key: random key; the same key gives the same picture.
@@ -62,20 +71,43 @@ def render(
       rainy [H, W, 3] RGB in [0, 1], of the dtype of `clean`, and the mask [H, W, 1] in
       {0, 1} of where the drops are, by `settings.mask_rule`.
     """
-    dtype, clean = clean.dtype, clean.astype(jnp.float32)
-    draw_key, dry_key, kinds_key, patch_key, noise_key, *drop_keys = jax.random.split(
-        key, 5 + len(settings.cell)
+    pane_key, drops_key = jax.random.split(key)
+    scene = clean.astype(jnp.float32)
+    drawn = draw_pane(pane_key, settings)
+    rainy, mask = _with_drops(drops_key, scene, scene, drawn, settings)
+    return rainy.astype(clean.dtype), mask.astype(clean.dtype)
+
+
+def _with_drops(
+    key: jax.Array,
+    clean: jax.Array,
+    scene: jax.Array,
+    drawn: Drawn,
+    settings: Settings,
+) -> tuple[jax.Array, jax.Array]:
+    """What `render` returns, of a pane that is drawn already.
+
+    Args:
+      key: random key of the drops.
+      clean: [H, W, 3], what the camera shows without drops.
+      scene: [H, W, 3], the same in focus, which is what drops show.
+      drawn: the pane's values.
+      settings: what may be drawn for each drop.
+    """
+    dry_key, kinds_key, patch_key, noise_key, *drop_keys = jax.random.split(
+        key, 4 + len(settings.cell)
     )
-    drawn = draw_pane(draw_key, settings)
     wet = jax.random.uniform(dry_key) >= settings.dry
     height, width, _ = clean.shape
     layer = water(
         kinds_key, patch_key, drop_keys, (height, width), wet, drawn, settings
     )
-    linear = to_linear(clean)
+    linear = to_linear(scene)
     sky = sky_light(linear, drawn, settings)
     light = drop_light(linear, layer, sky, drawn, settings)
-    exposed = expose(noise_key, linear, layer.coverage, light, sky, drawn, settings)
+    exposed = expose(
+        noise_key, to_linear(clean), layer.coverage, light, sky, drawn, settings
+    )
     # Exactly the photograph, not a round trip through linear light, where nothing
     # changes it.
     rainy = jnp.where(exposed.changed & wet, exposed.picture, clean)
@@ -84,4 +116,4 @@ def render(
         mask = difference > settings.mask_difference
     else:
         mask = exposed.alpha > settings.mask_coverage
-    return rainy.astype(dtype), mask.astype(dtype)
+    return rainy, mask

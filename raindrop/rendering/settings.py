@@ -68,6 +68,9 @@ class Settings:
       highlight_jitter: standard deviation of that slope over the drops of a pane.
       sharp: probability that the pane is in focus.
       sharp_defocus: log-uniform; as `defocus`, of panes that are in focus.
+      scene_defocus: log-uniform; radius of the aperture's image of the scene where the
+        pane is in focus. Elsewhere the scene is as sharp as its photograph.
+      deep: probability that the scene is sharp there, too.
       defocus: log-uniform; radius of the aperture's image on the pane, before
         `closeness`.
       polygon: probability that the aperture is a polygon of blades, not a disc.
@@ -80,9 +83,9 @@ class Settings:
       veil_spread: standard deviation of the cone of scattered light: near a light thing
         the film is light, near a dark one dark.
       veil_sky: share of the sky in that light.
-      dark: probability of a scene that is darker than its photograph; see
+      dark: probability of a scene of another light than its photograph; see
         `light.darken`.
-      darkness: log-uniform; gain of such a scene.
+      darkness: log-uniform; gain of such a scene, above 1 where it is overexposed.
       contrast: exponent of its linear light.
       exposure: gain of the whole picture in stops, times mean coverage.
       noise: standard deviation of the sensor's noise, in encoded values.
@@ -131,6 +134,8 @@ class Settings:
     highlight_jitter: float
     sharp: float
     sharp_defocus: Range
+    scene_defocus: Range
+    deep: float
     defocus: Range
     polygon: float
     blades: tuple[int, int]
@@ -174,14 +179,14 @@ def draw_pane(key: jax.Array, settings: Settings) -> Drawn:
         *("highlight_tilt", "veil_sky", "exposure", "noise"),
     ]
     logarithmic = [
-        *("closeness", "defocus", "sharp_defocus", "softness", "veil", "veil_reach"),
-        *("veil_spread", "expansion", "sky", "highlight"),
+        *("closeness", "defocus", "sharp_defocus", "scene_defocus", "softness"),
+        *("veil", "veil_reach", "veil_spread", "expansion", "sky", "highlight"),
     ]
     names = uniform + logarithmic
     ranges = jnp.array([getattr(settings, name) for name in names], jnp.float32)
     low, high = ranges[:, 0], ranges[:, 1]
-    u, (sharp, polygon, turn, count) = jnp.split(
-        jax.random.uniform(key, (len(names) + 4,)), [len(names)]
+    u, (sharp, deep, polygon, turn, count) = jnp.split(
+        jax.random.uniform(key, (len(names) + 5,)), [len(names)]
     )
     values = low + (high - low) * u
     ratio = jnp.log(jnp.maximum(high, 1e-6) / jnp.maximum(low, 1e-6))
@@ -189,8 +194,10 @@ def draw_pane(key: jax.Array, settings: Settings) -> Drawn:
         jnp.arange(len(names)) < len(uniform), values, low * jnp.exp(ratio * u)
     )
     drawn = dict(zip(names, values, strict=True))
-    in_focus = drawn.pop("sharp_defocus")
-    drawn["defocus"] = jnp.where(sharp < settings.sharp, in_focus, drawn["defocus"])
+    in_focus, focused = drawn.pop("sharp_defocus"), sharp < settings.sharp
+    drawn["defocus"] = jnp.where(focused, in_focus, drawn["defocus"])
+    shallow = focused & (deep >= settings.deep)
+    drawn["scene_defocus"] = jnp.where(shallow, drawn["scene_defocus"], 0)
     least, most = settings.blades
     blades = least + jnp.floor(count * (most - least + 1))
     # A disc is a polygon of very many blades.

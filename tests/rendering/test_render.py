@@ -27,6 +27,8 @@ WET = dataclasses.replace(
     presence=(1.0, 1.0),
     density=((0.1, 0.5), (0.1, 0.5)),
     least_defocus=(0.0, 0.0),
+    elongation=(0.8, 1.2),
+    irregularity=(0.01, 0.06),
     sharp=0.0,
 )
 CALM = {"veil": (0.0, 0.0), "exposure": (0.0, 0.0), "noise": (0.0, 0.0)}
@@ -142,6 +144,19 @@ def test_a_point_of_light_shows_the_aperture(blades, area):
     level = 1 / (area * radius**2)
     np.testing.assert_allclose(image[inside], level, rtol=0.03)
     np.testing.assert_allclose(image[np.hypot(y, x) > radius + 1], 0, atol=1e-6)
+
+
+def test_a_camera_focused_on_the_pane_blurs_the_scene_and_its_ground_truth():
+    settings = dataclasses.replace(WET, dry=1.0, dark=0.0, sharp=1.0, deep=0.5)
+    keys = jax.random.split(jax.random.key(0), 16)
+    made = jax.jit(jax.vmap(lambda key: example(key, photograph(), settings)))(keys)
+    np.testing.assert_array_equal(made.rainy, made.clean)
+    sharp = np.array([(clean == photograph()).all() for clean in made.clean])
+    assert 4 <= sharp.sum() <= 12
+    blurred = np.asarray(made.clean)[~sharp]
+    detail = [np.abs(np.diff(x, axis=-2)).mean() for x in (blurred, photograph())]
+    assert detail[0] < 0.5 * detail[1]
+    assert blurred.mean() == pytest.approx(photograph().mean(), abs=0.05)
 
 
 def test_lamps_in_drops_stay_white_out_of_focus():
