@@ -17,7 +17,7 @@ import numpy as np
 
 from raindrop.errors import UserError
 from raindrop.media import atomic, containers, muxing
-from raindrop.media.video import LIMITED, VideoInfo, array_format, matrix
+from raindrop.media.video import LIMITED, THREADS, VideoInfo, array_format, matrix
 
 SEGMENT = 120  # frames; at most this much work is done twice after an interruption
 _OPTIONS = {
@@ -280,6 +280,7 @@ class _Writer:
             format=self._stream.pix_fmt,
             dst_colorspace=matrix(context.colorspace),
             dst_color_range=context.color_range or None,
+            threads=THREADS,
         )
         if self._alpha:
             _set_alpha(frame, picture[..., 3])

@@ -18,6 +18,7 @@ from typing import Any
 import av
 import numpy as np
 from av.sidedata.sidedata import Type
+from av.video.reformatter import Interpolation
 
 from raindrop.errors import UserError
 from raindrop.media import containers
@@ -31,7 +32,15 @@ EXTENSIONS = (
     *(".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".flv", ".3gp", ".ogv"),
 )
 LIMITED = 1  # FFmpeg's number of the range 16 to 235
+# Of swscale. It writes blocks of pixels, past a row's end into the next row. Where that
+# is another thread's, and done already, its first pixels are lost.
+THREADS = 1
 _RGB, _BT709 = 0, 1  # FFmpeg's numbers
+# To RGBA. Without these flags up to four columns at the right may stay unset; without
+# the last one alpha may be off by one.
+_EXACT = (
+    Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
+)
 # What goes with the frames, and no encoder here can write.
 _UNWRITABLE = {
     Type.DYNAMIC_HDR_PLUS: "HDR10+ metadata",
@@ -287,6 +296,8 @@ class FrameReader:
             format=self._format,
             src_colorspace=matrix(frame.colorspace),
             src_color_range=frame.color_range or None,
+            interpolation=_EXACT if self._format == "rgba" else None,
+            threads=THREADS,
         )
         if self._info.mirrored:
             array = array[:, ::-1]
@@ -376,7 +387,7 @@ class _Deinterlacer:
         """Yields what became ready; None: all that is left."""
         if frame is not None:
             if frame.format.name != self._format:
-                frame = frame.reformat(format=self._format)
+                frame = frame.reformat(format=self._format, threads=THREADS)
             frame.pts, frame.time_base = self._count, fractions.Fraction(1, 25)
             self._count += 1
         self._graph.vpush(frame)

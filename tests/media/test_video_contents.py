@@ -276,6 +276,16 @@ def test_transparency_stays(tmp_path, monkeypatch, caplog, name, codec, pixels):
         assert not video.probe(target).alpha
 
 
+def test_transparency_reaches_the_right_edge(tmp_path):
+    """At widths just beyond a multiple of 16 swscale may forget the last columns."""
+    shown = np.array([200, 100, 50, 150], np.uint8)
+    frames = np.broadcast_to(shown, (3, 36, 52, 4))
+    source = make(tmp_path / "in.mkv", frames, None, codec="ffv1", pixels="yuva420p")
+    _, colour, alpha = frames_with_alpha(source)
+    assert np.abs(colour - shown[:3]).max() < 4
+    assert np.abs(alpha - shown[3]).max() < 2
+
+
 def test_interlaced_frames_become_whole(tmp_path, caplog):
     """Fields of two moments make combs; there are none in the result."""
     moments = list(moving(48, 64, 96))
