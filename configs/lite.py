@@ -38,6 +38,9 @@ def get_config() -> ConfigDict:
     attention.sigmoid_map = True
     generator = config.model.generator
     generator.signed = True
+    # A fresh network gives back its input. With pictures painted from nothing the gate
+    # closes in the first steps, and no gradient opens it again.
+    generator.residual = True
     generator.patch_size = 2
     generator.attention_patch_size = 4
     generator.autoencoder = ConfigDict(

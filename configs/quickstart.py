@@ -33,6 +33,7 @@ def get_config() -> ConfigDict:
     rendering.dry = 0.0
     rendering.cell = (12, 38, 80)
     rendering.radius = ((2.0, 7.0), (7.0, 21.0), (16.0, 38.0))
+    rendering.closeness = (0.55, 1.0)
     rendering.elongation = (0.8, 1.2)
     rendering.irregularity = (0.01, 0.06)
     rendering.contact = (30.0, 80.0)

@@ -47,9 +47,7 @@ def example(key: jax.Array, photograph: jax.Array, settings: Settings) -> Exampl
     pane_key, drops_key = jax.random.split(key)
     drawn = draw_pane(pane_key, settings)
     dtype = photograph.dtype
-    scene = darken(
-        jax.random.fold_in(key, 1), photograph.astype(jnp.float32), settings
-    )
+    scene = darken(jax.random.fold_in(key, 1), photograph.astype(jnp.float32), settings)
     clean = unfocus(scene, drawn, settings)
     rainy, mask = _with_drops(drops_key, clean, scene, drawn, settings)
     return Example(rainy.astype(dtype), clean.astype(dtype), mask.astype(dtype))

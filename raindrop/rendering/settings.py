@@ -77,6 +77,8 @@ class Settings:
       blades: least and largest number of them.
       softness: log-uniform; standard deviation of the lens's own blur of the water
         layer over the radius of the aperture's image.
+      sharp_veil: log-uniform; as `veil`, of panes that are in focus, where what is a
+        film out of focus is seen as beads.
       veil: log-uniform; share of the scene's light that the film between the drops
         scatters, times local coverage.
       veil_reach: log-uniform; standard deviation of what counts as local.
@@ -140,6 +142,7 @@ class Settings:
     polygon: float
     blades: tuple[int, int]
     softness: Range
+    sharp_veil: Range
     veil: Range
     veil_reach: Range
     veil_spread: Range
@@ -180,7 +183,15 @@ def draw_pane(key: jax.Array, settings: Settings) -> Drawn:
     ]
     logarithmic = [
         *("closeness", "defocus", "sharp_defocus", "scene_defocus", "softness"),
-        *("veil", "veil_reach", "veil_spread", "expansion", "sky", "highlight"),
+        *(
+            "veil",
+            "sharp_veil",
+            "veil_reach",
+            "veil_spread",
+            "expansion",
+            "sky",
+            "highlight",
+        ),
     ]
     names = uniform + logarithmic
     ranges = jnp.array([getattr(settings, name) for name in names], jnp.float32)
@@ -194,8 +205,10 @@ def draw_pane(key: jax.Array, settings: Settings) -> Drawn:
         jnp.arange(len(names)) < len(uniform), values, low * jnp.exp(ratio * u)
     )
     drawn = dict(zip(names, values, strict=True))
-    in_focus, focused = drawn.pop("sharp_defocus"), sharp < settings.sharp
-    drawn["defocus"] = jnp.where(focused, in_focus, drawn["defocus"])
+    focused = sharp < settings.sharp
+    for name in ("defocus", "veil"):
+        in_focus = drawn.pop(f"sharp_{name}")
+        drawn[name] = jnp.where(focused, in_focus, drawn[name])
     shallow = focused & (deep >= settings.deep)
     drawn["scene_defocus"] = jnp.where(shallow, drawn["scene_defocus"], 0)
     least, most = settings.blades

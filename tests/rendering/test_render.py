@@ -27,6 +27,7 @@ WET = dataclasses.replace(
     presence=(1.0, 1.0),
     density=((0.1, 0.5), (0.1, 0.5)),
     least_defocus=(0.0, 0.0),
+    closeness=(0.55, 1.0),
     elongation=(0.8, 1.2),
     irregularity=(0.01, 0.06),
     sharp=0.0,
