@@ -38,8 +38,8 @@ def get_config() -> ml_collections.ConfigDict:
     config.cell = (9, 18, 54, 104, 208)
     config.radius = ((0.8, 2.5), (1.8, 5.2), (4.5, 15.5), (12.0, 30.0), (28.0, 60.0))
     config.skew = 0.8
-    config.presence = (0.4, 0.65, 0.9, 0.65, 0.2)
-    config.density = ((0.1, 0.9), (0.1, 0.9), (0.1, 0.9), (0.1, 0.9), (0.1, 0.8))
+    config.presence = (0.4, 0.65, 1.0, 0.65, 0.2)
+    config.density = ((0.1, 0.9), (0.1, 0.9), (0.15, 0.9), (0.1, 0.9), (0.1, 0.8))
     config.least_defocus = (0.0, 0.0, 0.0, 0.0, 0.0)
     config.unevenness = (0.0, 1.4)
     config.patch = (320, 120)
