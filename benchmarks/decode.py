@@ -43,7 +43,7 @@ def write_pairs(folder: Path, width: int, height: int, count: int) -> None:
 
 def plain_loop(folder: Path) -> Callable[[], np.ndarray]:
     """The next batch, by a loop."""
-    files, rng = layouts.load(folder).files, np.random.default_rng(0)
+    files, rng = layouts.find_usable(folder).files, np.random.default_rng(0)
 
     def batch() -> np.ndarray:
         crops = []

@@ -61,7 +61,7 @@ def scene(height: int, width: int) -> np.ndarray:
 def load(weights: str | None, tile: int | None) -> restoration.Derainer:
     """These weights, or the released layout with random ones."""
     if weights:
-        return restoration.load(weights, tile)
+        return restoration.load_derainer(weights, tile)
     return restoration.Derainer(random_release(), tile)
 
 

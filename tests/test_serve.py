@@ -55,7 +55,7 @@ def test_the_same_file_as_from_the_command_line(cleaner, tmp_path):
     source = upload(cleaner)
     shares = []
     cleaned = cleaner.clean(source, "lite", "automatic", "anna", shares.append)
-    files.derain_files(derainer.load(), source, tmp_path / "dry.jpg")
+    files.derain_files(derainer.load_derainer(), source, tmp_path / "dry.jpg")
     assert cleaned.result.name == "wet-dry.jpg"
     assert cleaned.result.read_bytes() == (tmp_path / "dry.jpg").read_bytes()
     for shown in (cleaned.before, cleaned.after, cleaned.attention):
@@ -171,7 +171,9 @@ def test_in_a_browser(server, browser, tmp_path):
     # A bad file gets the line of the command line.
     (tmp_path / "bad.jpg").write_bytes(b"this is no picture")
     with pytest.raises(UserError) as error:
-        files.derain_files(derainer.load(), tmp_path / "bad.jpg", tmp_path / "x.jpg")
+        files.derain_files(
+            derainer.load_derainer(), tmp_path / "bad.jpg", tmp_path / "x.jpg"
+        )
     page.click("[aria-label='Clear'], [aria-label='Remove this file']")
     page.set_input_files("input[type=file]", tmp_path / "bad.jpg")
     page.wait_for_selector("text=bad.jpg")

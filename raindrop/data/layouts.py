@@ -349,7 +349,7 @@ def usable(found: Iterable[PairFiles]) -> Usable:
     return result
 
 
-def load(
+def find_usable(
     folder: str | os.PathLike = "",
     rainy: str | os.PathLike = "",
     clean: str | os.PathLike = "",

@@ -135,7 +135,7 @@ class _Writer:
         """Writes what the pairs were made from, and the contact sheet."""
         if not self._sources:
             return
-        with atomic.aside(self._output / "sources.txt") as part:
+        with atomic.replacing(self._output / "sources.txt") as part:
             # The bytes of the names, which need not be UTF-8.
             text = "".join(self._sources)
             part.write_bytes(text.encode("utf-8", "surrogateescape"))

@@ -339,7 +339,7 @@ def write_text(path: Path, content: str) -> None:
       UserError: a folder that cannot be written.
     """
     try:
-        with atomic.aside(path) as part:
+        with atomic.replacing(path) as part:
             part.write_text(content, encoding="utf-8")
     except OSError as error:
         raise UserError(f"{path} cannot be written: {error}") from None

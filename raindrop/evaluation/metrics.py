@@ -121,7 +121,7 @@ class LPIPS:
         if network not in LPIPS_NETWORKS:
             raise ValueError(f"network must be one of {LPIPS_NETWORKS}, not {network}")
         try:
-            features, params, heads, self.weights = lpips_weights.load(network)
+            features, params, heads, self.weights = lpips_weights.load_lpips(network)
         except UserError as error:
             raise UserError(f"LPIPS cannot be measured: {error}") from None
         self.network = network

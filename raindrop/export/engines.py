@@ -75,7 +75,7 @@ def load(
     Raises:
       UserError: nothing there, damaged, or no generator; or see `make`.
     """
-    return derainer.load(weights, tile, lambda of: make(engine, of, precision))
+    return derainer.load_derainer(weights, tile, lambda of: make(engine, of, precision))
 
 
 class OnnxEngine:

@@ -33,7 +33,7 @@ def write(loaded: LoadedGenerator, path: str | os.PathLike, dtype: str) -> None:
         raise UserError(f"{path} must end in {EXTENSION} for this format")
     data = model(loaded, network.whole(loaded, dtype)).SerializeToString()
     try:
-        with atomic.aside(path) as part:
+        with atomic.replacing(path) as part:
             part.write_bytes(data)
     except OSError as error:
         raise UserError(f"{path} cannot be written: {error.strerror}") from None

@@ -44,9 +44,9 @@ def write(loaded: LoadedGenerator, path: str | os.PathLike, dtype: str) -> None:
     described = network.metadata(loaded)
     described["inputs"], described["outputs"] = whole.inputs, whole.outputs
     try:
-        with atomic.aside(path.with_name(f"{path.name}.json")) as part:
+        with atomic.replacing(path.with_name(f"{path.name}.json")) as part:
             part.write_text(json.dumps(described, indent=2) + "\n")
-        with atomic.aside(path) as part:
+        with atomic.replacing(path) as part:
             part.write_bytes(data)
     except OSError as error:
         raise UserError(f"{path} cannot be written: {error.strerror}") from None

@@ -19,7 +19,7 @@ class InUseError(OSError):
 
 
 @contextlib.contextmanager
-def aside(path: Path) -> Iterator[Path]:
+def replacing(path: Path) -> Iterator[Path]:
     """A name beside `path` to write to, which then takes the place of `path`.
 
     Makes the folder. What was written is removed again where something went wrong. The

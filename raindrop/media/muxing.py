@@ -155,7 +155,7 @@ def _join(
     container_format, _ = WRITTEN[target.suffix.lower()]
     time_base = 1 / info.rate if container_format == "avi" else info.time_base
     with (
-        atomic.aside(target) as part,
+        atomic.replacing(target) as part,
         containers.open_(source) as original,
         containers.open_(segments[0]) as first,
         containers.open_(

@@ -189,7 +189,7 @@ def encode(path: str | os.PathLike, picture: Picture) -> None:
             f"{', '.join(formats.writable_endings())}"
         )
     try:
-        with atomic.aside(path) as part, open(part, "wb") as file:
+        with atomic.replacing(path) as part, open(part, "wb") as file:
             notes = _encode(file, file_format, picture)
     except atomic.InUseError:
         raise

@@ -368,7 +368,7 @@ def _check_range(image: np.ndarray) -> None:
         )
 
 
-def load(
+def load_derainer(
     weights: str | os.PathLike | None = None,
     tile: int | None = None,
     make_engine: Callable[[LoadedGenerator], Engine] = JaxEngine,

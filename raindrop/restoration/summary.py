@@ -84,7 +84,7 @@ class Summary:
         """
         content = json.dumps({**more, **self.as_dict()}, indent=2)
         try:
-            with atomic.aside(path) as part:
+            with atomic.replacing(path) as part:
                 part.write_text(content + "\n", encoding="utf-8")
         except OSError as error:
             raise UserError(f"{path} cannot be written: {error}") from None

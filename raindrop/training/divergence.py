@@ -115,5 +115,5 @@ def _write(
         for i in range(count)
     ]
     pictures.write_image(folder / f"{step:07d}.png", np.concatenate(rows))
-    with atomic.aside(folder / f"{step:07d}.json") as part:
+    with atomic.replacing(folder / f"{step:07d}.json") as part:
         part.write_text(json.dumps(content, indent=2) + "\n")

@@ -281,7 +281,7 @@ class _Output:
         if first_step:
             checkpoints.set_damaged_aside(workdir, first_step)
         self.checkpoints = checkpoints.Checkpoints(workdir)
-        with atomic.aside(workdir / "config.json") as part:
+        with atomic.replacing(workdir / "config.json") as part:
             part.write_text(config.to_json_best_effort(indent=2))
         lines = metric_writers.JsonLines(workdir / "metrics.jsonl", first_step)
         lines.write_record(first_step, record)

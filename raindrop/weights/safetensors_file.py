@@ -55,7 +55,7 @@ def write(loaded: LoadedGenerator, path: str | os.PathLike, dtype: str) -> None:
         "licence": loaded.licence,
     }
     try:
-        with atomic.aside(path) as part:
+        with atomic.replacing(path) as part:
             part.write_bytes(safetensors.numpy.save(leaves, metadata))
     except OSError as error:
         raise UserError(f"{path} cannot be written: {error.strerror}") from None

@@ -53,7 +53,7 @@ class VGGWeights:
     sha256: str = ""
 
 
-def load(
+def load_vgg16(
     spec: str, layers: tuple[str, ...], seed: int = 0, dtype: Dtype = jnp.float32
 ) -> VGGWeights:
     """VGG-16 with the weights that `spec` names.

@@ -120,7 +120,7 @@ def test_side_by_side(tmp_path, rainy, caplog):
     pictures.write_image(tmp_path / "7.png", np.concatenate(halves, 1))
     where = {"rainy": rainy, "clean": "left" if rainy == "right" else "right"}
     with caplog.at_level(logging.INFO, "raindrop"):
-        usable = layouts.load(tmp_path, **(where if rainy else {}))
+        usable = layouts.find_usable(tmp_path, **(where if rainy else {}))
     assert usable.sizes == [clean.shape[:2]]
     pair = usable.files[0].read()
     np.testing.assert_array_equal(pair.rainy, wet)
@@ -128,7 +128,7 @@ def test_side_by_side(tmp_path, rainy, caplog):
     assert f"the {rainy or 'left'} half is taken for the rainy one" in caplog.text
     pictures.write_image(tmp_path / "8.png", picture(2)[:, :31])
     with pytest.raises(UserError, match=r"8\.png is 31 pixels wide"):
-        layouts.load(tmp_path, rainy="left", clean="right")
+        layouts.find_usable(tmp_path, rainy="left", clean="right")
 
 
 def test_what_cannot_be_matched_is_said(tmp_path):

@@ -40,12 +40,12 @@ def write(root, rainy="data/0_rain.png", clean="gt/0_clean.png", **size):
 )
 def test_layouts_and_names(tmp_path, rainy, clean):
     write(tmp_path, rainy, clean)
-    (pair,) = layouts.load(tmp_path).files
+    (pair,) = layouts.find_usable(tmp_path).files
     assert (pair.rainy, pair.clean) == (tmp_path / rainy, tmp_path / clean)
     assert pair.name == ("a/7" if "/a/" in rainy else "7")
     assert pair.read().rainy.shape == (24, 32, 3)
     folders = (tmp_path / rainy.split("/")[0], tmp_path / clean.split("/")[0])
-    assert layouts.load("", *folders).files == [pair]
+    assert layouts.find_usable("", *folders).files == [pair]
 
 
 def test_pictures_without_a_twin_are_named(tmp_path, caplog):
@@ -54,7 +54,7 @@ def test_pictures_without_a_twin_are_named(tmp_path, caplog):
     found, alone = layouts.find(tmp_path)
     assert [pair.name for pair in found] == ["0"]
     assert [path.name for path in alone] == ["10_rain.png", "9_clean.png"]
-    layouts.load(tmp_path)
+    layouts.find_usable(tmp_path)
     assert "10_rain.png" in caplog.text
     assert "9_clean.png" in caplog.text
 
@@ -85,7 +85,7 @@ def save_exif(path):
 def test_what_means_one_thing_is_read(tmp_path, name, make):
     write(tmp_path, clean=f"gt/0.{name.split('.')[1]}")
     make(tmp_path / "gt" / f"0.{name.split('.')[1]}")
-    (pair,) = layouts.load(tmp_path).files
+    (pair,) = layouts.find_usable(tmp_path).files
     read = pair.read()
     assert read.clean.shape == read.rainy.shape == (24, 32, 3)
     assert read.clean.dtype == np.uint8
@@ -144,20 +144,20 @@ def test_what_does_not_is_refused_before_training(tmp_path, name, make, words):
 
 def test_folders_that_cannot_be_used(tmp_path):
     with pytest.raises(UserError, match=r"data\.dir is not set"):
-        layouts.load("")
+        layouts.find_usable("")
     with pytest.raises(UserError, match="is not a folder"):
-        layouts.load(tmp_path / "nowhere")
+        layouts.find_usable(tmp_path / "nowhere")
     with pytest.raises(UserError, match="holds none of data/ and gt/"):
-        layouts.load(tmp_path)
+        layouts.find_usable(tmp_path)
     with pytest.raises(UserError, match=r"both data\.rainy and data\.clean"):
-        layouts.load(tmp_path, rainy=tmp_path)
+        layouts.find_usable(tmp_path, rainy=tmp_path)
     write(tmp_path, "data/a.png", "gt/b.png")
     with pytest.raises(UserError, match="has the name of one"):
-        layouts.load(tmp_path)
+        layouts.find_usable(tmp_path)
     write(tmp_path, "data/b.png", "gt/b.png")
     write(tmp_path, "data/b_rain.jpg", "gt/c.png")
     with pytest.raises(UserError, match="both go by the name 'b'"):
-        layouts.load(tmp_path)
+        layouts.find_usable(tmp_path)
 
 
 def test_one_pair_cannot_be_trained_on_and_held_out(tmp_path):

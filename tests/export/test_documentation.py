@@ -10,7 +10,7 @@ import pytest
 
 import raindrop
 from raindrop.weights import PRETRAINED
-from raindrop.weights.load import load
+from raindrop.weights.weight_files import read_generator
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -24,7 +24,7 @@ ALONE = "import sys; assert not {'jax', 'raindrop', 'onnx'} & set(sys.modules)"
 def test_python_without_raindrop(tmp_path):
     code = re.search(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)[1]
     (tmp_path / "example.py").write_text(f"{code}\n{ALONE}\n")
-    onnx_file.write(load(PRETRAINED), tmp_path / "lite.onnx", "float32")
+    onnx_file.write(read_generator(PRETRAINED), tmp_path / "lite.onnx", "float32")
     rows, columns = np.mgrid[:75, :110]
     waves = [np.sin(rows / a) * np.cos(columns / (a + 4)) for a in (7, 11, 17)]
     wet = np.uint8(127 + 100 * np.stack(waves, -1))

@@ -12,7 +12,7 @@ from raindrop.media import pictures
 from raindrop.restoration import files
 from raindrop.restoration.derainer import Derainer, Smoothing
 from raindrop.weights import PRETRAINED
-from raindrop.weights.load import load
+from raindrop.weights.weight_files import read_generator
 
 pytest.importorskip("onnx")
 
@@ -40,7 +40,7 @@ def picture(height, width):
 
 @pytest.fixture(scope="module")
 def lite():
-    return load(PRETRAINED)
+    return read_generator(PRETRAINED)
 
 
 def distance(a, b):

@@ -20,7 +20,7 @@ from raindrop.weights import (
     layout,
     release,
 )
-from raindrop.weights.load import load
+from raindrop.weights.weight_files import read_generator
 
 pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -45,7 +45,7 @@ def of_size(fields):
 
 
 NETWORKS = {
-    "lite": lambda: load(PRETRAINED),
+    "lite": lambda: read_generator(PRETRAINED),
     "release": lambda: of_size(release.FIELDS),
     "base": lambda: of_size(base.get_config().model.generator.to_dict()),
     "derainnet, checkpoint": lambda: of_size(derainnet.fields()),
@@ -104,7 +104,7 @@ def test_the_two_halves_make_the_whole():
 
 
 def test_the_file_says_what_it_is(tmp_path):
-    loaded = load(PRETRAINED)
+    loaded = read_generator(PRETRAINED)
     path = tmp_path / "new" / "lite.onnx"
     onnx_file.write(loaded, path, "float16")
     assert [p.name for p in path.parent.iterdir()] == ["lite.onnx"]

@@ -185,7 +185,7 @@ def test_what_another_process_writes_is_left_to_it(tmp_path, derainer):
     x, y = tmp_path / "x", tmp_path / "y"
     for name in ("a.png", "b.png"):
         picture(x / name)
-    with atomic.aside(y / "a.png") as part:
+    with atomic.replacing(y / "a.png") as part:
         part.write_bytes(b"half")
         done = derain_files(derainer, x, y)
         assert (done.done, done.skipped, done.failed) == (1, 1, [])

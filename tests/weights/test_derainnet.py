@@ -12,7 +12,7 @@ from configs import derainnet as config_derainnet
 from raindrop.errors import UserError
 from raindrop.models import generator
 from raindrop.weights import derainnet
-from raindrop.weights.load import load
+from raindrop.weights.weight_files import read_generator
 
 PARITY = Path(__file__).parents[3] / "shared" / "parity"
 SCOPE = "derain_net/attentive_rnn_loss/attentive_inference"
@@ -103,7 +103,7 @@ def test_saved_model_agrees_with_the_published_graph(tmp_path):
     expected = np.load(PARITY / "derainnet_seed0.npz")
     folder = tmp_path / "derain_gan_saved_model"
     write_saved_model(folder, {n: value(n, s) for n, s in shapes.items()})
-    loaded = load(folder)
+    loaded = read_generator(folder)
     assert loaded.fields == derainnet.fields(4, 1, False)
 
     seen = np.random.default_rng(0).uniform(-1, 1, (1, 240, 360, 3)).astype("float32")
@@ -124,7 +124,7 @@ def test_config_trains_the_saved_models_network():
 
 def test_checkpoint_of_300_variables_agrees_with_its_graph(checkpoint):
     prefix, variables = checkpoint
-    loaded = load(prefix)
+    loaded = read_generator(prefix)
     assert loaded.fields == derainnet.fields(5, 3, True)
     image = np.random.default_rng(0).uniform(size=(1, 16, 20, 3)).astype("float32")
     output = jax.jit(generator.from_fields(loaded.fields).apply)(
@@ -135,7 +135,7 @@ def test_checkpoint_of_300_variables_agrees_with_its_graph(checkpoint):
     np.testing.assert_allclose(output.attention, expected, atol=1e-5)
     # Any of its files means the checkpoint, and so does its folder.
     for other in (f"{prefix}.index", f"{prefix}.meta", prefix.parent):
-        assert load(other).sha256 == loaded.sha256 != ""
+        assert read_generator(other).sha256 == loaded.sha256 != ""
 
 
 def test_missing_and_damaged_files_are_named(checkpoint, tmp_path):
@@ -148,18 +148,18 @@ def test_missing_and_damaged_files_are_named(checkpoint, tmp_path):
 
     copy(index, ".index")
     with pytest.raises(UserError, match=r"data-00000-of-00001 is missing"):
-        load(cut)
+        read_generator(cut)
     copy(shard, ".data-00000-of-00002", 10)
     with pytest.raises(UserError, match=r"data-00001-of-00002 is missing"):
-        load(cut)
+        read_generator(cut)
     Path(f"{cut}.data-00000-of-00002").unlink()
     copy(shard, ".data-00000-of-00001", 1_000_000)
     with pytest.raises(UserError, match=r"truncated or damaged") as error:
-        load(cut)
+        read_generator(cut)
     assert "\n" not in str(error.value)
     Path(f"{cut}.index").unlink()
     with pytest.raises(UserError, match=r"model\.ckpt-1\.index is missing"):
-        load(cut)
+        read_generator(cut)
 
 
 def test_other_variables_say_what_they_are(tmp_path):
@@ -184,7 +184,7 @@ def test_other_variables_say_what_they_are(tmp_path):
         changed = {n: v for n, v in {**good, **changes}.items() if v is not None}
         write_saved_model(tmp_path / str(i), changed)
         with pytest.raises(UserError, match=words):
-            load(tmp_path / str(i))
+            read_generator(tmp_path / str(i))
     write(tmp_path / "other.ckpt", {"dense/kernel": np.zeros((2, 2), "float32")})
     with pytest.raises(UserError, match=r"no variables of attentive-gan-derainnet"):
-        load(tmp_path / "other.ckpt")
+        read_generator(tmp_path / "other.ckpt")

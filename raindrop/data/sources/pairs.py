@@ -14,9 +14,11 @@ class Pairs(PairSource):
     name = "pairs"
 
     def open(self, where: Any, split: str) -> PairSet:
-        """As `layouts.load`; there are no splits."""
+        """As `layouts.find_usable`; there are no splits."""
         del split
-        return self._set(layouts.load(where.dir, where.rainy, where.clean, self.skip))
+        return self._set(
+            layouts.find_usable(where.dir, where.rainy, where.clean, self.skip)
+        )
 
     def _set(self, usable: layouts.Usable) -> PairSet:
         files = usable.files

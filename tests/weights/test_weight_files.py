@@ -13,7 +13,7 @@ from raindrop.errors import UserError
 from raindrop.media import pictures
 from raindrop.models import generator
 from raindrop.weights import PRETRAINED, checkpoints, release, safetensors_file
-from raindrop.weights.load import load
+from raindrop.weights.weight_files import read_generator
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def test_release_gives_what_pytorch_gives_and_sees_bgr(release_file, picture, tm
     import torch
 
     path, twin = release_file
-    loaded = load(path)
+    loaded = read_generator(path)
     ours = apply(loaded, picture)
 
     def run(image):
@@ -74,11 +74,11 @@ def test_release_gives_what_pytorch_gives_and_sees_bgr(release_file, picture, tm
 def test_safetensors_keeps_the_network_and_its_output(
     release_file, picture, tmp_path, dtype, tolerance
 ):
-    first = load(release_file[0])
+    first = read_generator(release_file[0])
     output = tmp_path / "new" / "generator.safetensors"
     safetensors_file.write(first, output, dtype)
     assert [p.name for p in output.parent.iterdir()] == [output.name]
-    second = load(output)
+    second = read_generator(output)
     assert generator.from_fields(second.fields) == generator.from_fields(first.fields)
     assert second.fields["bgr"] is True
     assert (second.source, second.sha256) == (first.source, first.sha256)
@@ -92,10 +92,10 @@ def test_safetensors_keeps_the_network_and_its_output(
 
 def test_safetensors_needs_neither_tensorflow_nor_torch(release_file, tmp_path):
     path = tmp_path / "generator.safetensors"
-    safetensors_file.write(load(release_file[0]), path, "float32")
+    safetensors_file.write(read_generator(release_file[0]), path, "float32")
     code = (
-        "import sys; from raindrop.weights.load import load; "
-        f"load({str(path)!r}); load({str(release_file[0])!r}); "
+        "import sys; from raindrop.weights.weight_files import read_generator; "
+        f"read_generator({str(path)!r}); read_generator({str(release_file[0])!r}); "
         "sys.exit(bool({'tensorflow', 'torch', 'keras'} & set(sys.modules)))"
     )
     root = Path(__file__).parents[2]
@@ -103,7 +103,7 @@ def test_safetensors_needs_neither_tensorflow_nor_torch(release_file, tmp_path):
 
 
 def test_writing_refuses_what_it_cannot_keep(release_file, tmp_path):
-    loaded = load(release_file[0])
+    loaded = read_generator(release_file[0])
     with pytest.raises(UserError, match=r"end in \.safetensors"):
         safetensors_file.write(loaded, tmp_path / "generator.pth", "float32")
     large = jax.tree.map(lambda x: x + 1e6, loaded.params)
@@ -115,12 +115,12 @@ def test_writing_refuses_what_it_cannot_keep(release_file, tmp_path):
 
 def test_damaged_safetensors(release_file, tmp_path):
     path = tmp_path / "generator.safetensors"
-    safetensors_file.write(load(release_file[0]), path, "float16")
+    safetensors_file.write(read_generator(release_file[0]), path, "float16")
     data = path.read_bytes()
     for length in (100, len(data) // 2, len(data) - 1):
         path.write_bytes(data[:length])
         with pytest.raises(UserError, match="truncated or damaged"):
-            load(path)
+            read_generator(path)
 
 
 def tensors_of_release():
@@ -195,7 +195,7 @@ def test_other_weights_say_what_they_are(tensors, words, tmp_path):
     path = tmp_path / "weights.pkl"
     save_file(tensors, path)
     with pytest.raises(UserError, match=words):
-        load(path)
+        read_generator(path)
 
 
 def test_what_is_no_weight_file_says_so(tmp_path):
@@ -212,12 +212,12 @@ def test_what_is_no_weight_file_says_so(tmp_path):
         path = tmp_path / f"{i}.pkl"
         path.write_bytes(content)
         with pytest.raises(UserError, match=words):
-            load(path)
+            read_generator(path)
     with pytest.raises(UserError, match="No such file"):
-        load(tmp_path / "absent.pkl")
+        read_generator(tmp_path / "absent.pkl")
     (tmp_path / "folder").mkdir()
     with pytest.raises(UserError, match="folder without weights"):
-        load(tmp_path / "folder")
+        read_generator(tmp_path / "folder")
 
 
 def test_weights_that_come_with_it_go_by_name(tmp_path, monkeypatch):

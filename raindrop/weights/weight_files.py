@@ -1,4 +1,4 @@
-"""`load`: a generator from whatever weight file a person has."""
+"""A generator from whatever weight file a person has."""
 
 import dataclasses
 import hashlib
@@ -35,7 +35,7 @@ _MISTAKEN = (
 )
 
 
-def load(path: str | Path) -> LoadedGenerator:
+def read_generator(path: str | Path) -> LoadedGenerator:
     """A generator made elsewhere; the kind of file is found from the file itself.
 
     Args:
