@@ -3,9 +3,9 @@
     python benchmarks/engines.py [--weights lite base release ...] [--size 480 720]
         [--frames=8] [--repeats=3]
 
-`--weights` takes what `derain` takes, and `release` or `base` where those weights are
-not at hand: their network with random weights, which is as fast. The pictures are
-smooth waves. Engines that are not installed are left out, and said. "distance" is the
+`--weights` takes what `derain` takes, and `release` where those weights are not at
+hand: their network with random weights, which is as fast. The pictures are smooth
+waves. Engines that are not installed are left out, and said. "distance" is the
 largest difference of an output picture (uint8) to JAX's in float32; of random weights
 it says little.
 """
@@ -21,7 +21,6 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from flax import traverse_util
 
 from benchmarks import timing
-from configs import base
 from raindrop.errors import UserError
 from raindrop.export import engines
 from raindrop.media import video
@@ -35,29 +34,24 @@ KINDS = (
     ("openvino", "float32"),
     ("openvino", "bfloat16"),
 )
-FIELDS = {
-    "release": lambda: release.FIELDS,
-    "base": lambda: base.get_config().model.generator.to_dict(),
-}
 
 
 def load(name: str) -> LoadedGenerator:
-    """Weights, or random ones (He) for a network of `FIELDS`."""
+    """Weights, or random ones (He) for the release's network."""
     try:
         return checkpoints.load_generator(name)
     except UserError:
-        if name not in FIELDS:
+        if name != "release":
             raise
-    fields = FIELDS[name]()
     rng = np.random.default_rng(0)
     leaves = {
         path: rng.normal(
             0, (2 / np.prod(shape[:-1])) ** 0.5 if len(shape) > 1 else 0.01, shape
         ).astype(np.float32)
-        for path, shape in layout.parameter_shapes(fields).items()
+        for path, shape in layout.parameter_shapes(release.FIELDS).items()
     }
     params = traverse_util.unflatten_dict(leaves, sep="/")
-    return LoadedGenerator(fields, params, "random weights")
+    return LoadedGenerator(release.FIELDS, params, "random weights")
 
 
 def waves(height: int, width: int, time: float = 0) -> np.ndarray:

@@ -4,7 +4,8 @@ Command:  python main.py --config=configs/base.py --workdir=runs/base \
               --config.data.photos=FOLDER
 Hardware: one GPU; a quarter of an hour on a large one, in bfloat16.
 
-The autoencoder has four scales, the first at the picture's full size.
+The autoencoder has four scales, the first at the picture's full size. How the shipped
+weights came about is told in raindrop/pretrained/README.md.
 """
 
 from ml_collections import ConfigDict

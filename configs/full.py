@@ -10,9 +10,8 @@ Command:  python main.py --config=configs/full.py --workdir=runs/full \
 Hardware: one large GPU, in bfloat16; how much memory it takes was not measured.
 Result:   not trained yet; no number is claimed.
 
-Attention, multi-scale, perceptual and adversarial loss; photographs, drops and the
-multi-scale loss are those that brought lite furthest (docs/experiments.md), and as
-there, the map blends the painted picture in, so that dry panes stay what they were.
+Attention, multi-scale, perceptual and adversarial loss; photographs and drops are
+lite's. The map blends the painted picture in, so that dry panes stay what they were.
 """
 
 from ml_collections import ConfigDict
@@ -24,6 +23,7 @@ def get_config() -> ConfigDict:
     """The configuration."""
     config = default.get_config()
     config.data = lite.get_config().data
+    config.data.crop_size = 320
     config.model.generator.attention.sigmoid_map = True
     config.model.generator.gated = True
     config.loss.multiscale_norm = "psnr"

@@ -49,6 +49,10 @@ def get_config() -> ConfigDict:
     rendering.defocus = (1.0, 4.0)
     rendering.greyness = (0.0, 0.0)
     rendering.veil = (0.0, 0.0)
+    # Nothing where the veil is nothing; runs of before have these values.
+    rendering.veil_reach = (8.0, 45.0)
+    rendering.veil_sky = (0.1, 0.5)
+    rendering.darkness = (0.05, 0.8)
     rendering.exposure = (0.0, 0.0)
     rendering.noise = (0.0, 0.0)
     config.optimizer.learning_rate = 1e-3

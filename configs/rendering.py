@@ -2,10 +2,10 @@
 
 The fields are explained by `raindrop.rendering.settings.Settings`.
 
-How they were found: by looking at real panes beside rendered ones, and by the medians
-of what `benchmarks/calibrate_rendering.py` counts, so that they agree with four real
-pairs of the Raindrop data set in PSNR, SSIM, difference share and contrast lost (real:
-18.0 dB, 0.75, 0.31 and 0.39; rendered: 19.0 dB, 0.75, 0.29 and 0.32).
+How they were found: by looking at real panes beside rendered ones, and by
+what `benchmarks/calibrate_rendering.py` counts beside four real pairs of the Raindrop
+data set. They are to cover what people photograph, so only a part of the panes is like
+those four.
 
 - Drops show a sky brighter than the photograph's brightest part (`sky`), since that is
   clipped, even those before the ground, as they look far around (`contact`, `view`);

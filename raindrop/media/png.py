@@ -26,7 +26,7 @@ def read(data: bytes) -> np.ndarray:
     Raises:
       ValueError: damaged.
     """
-    # Not at the top: a machine that trains on JPEGs does without it.
+    # Not at the top: a machine that trains on JPEGs and writes no picture does without.
     import imagecodecs
 
     if not data.endswith(_END) and b"IEND" not in data[-64:]:

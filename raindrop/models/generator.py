@@ -72,8 +72,8 @@ class Generator(nn.Module):
             # where zeros outside of the convolutions do not reach.
             exact_when_padded=not self.autoencoder.same_padding,
             sees_whole_picture=False,
-            # On patches it sees further, and takes less memory.
-            tile_factor=1.5 if self.patch_size > 1 else 1.0,
+            # The smaller its lowest scale, the further it sees.
+            tile_factor=1.5 if self.patch_size * self.autoencoder.reduction > 4 else 1,
         )
 
     def __call__(self, rainy: jax.Array) -> GeneratorOutput:

@@ -18,7 +18,7 @@ class Exposed(NamedTuple):
 
     picture: jax.Array  # [H, W, 3], encoded, in [0, 1]
     alpha: jax.Array  # [H, W, 1], coverage by water out of focus
-    changed: jax.Array  # bool, [H, W, 1]: whether anything there is not the photograph
+    changed: jax.Array  # bool, [H, W, 1]: whether water changes anything there
 
 
 def expose(
@@ -34,7 +34,7 @@ def expose(
 
     Args:
       noise_key: of the sensor's noise.
-      linear: [H, W, 3], the scene as focused, in linear light.
+      linear: [H, W, 3], what the camera shows without drops, in linear light.
       coverage: [H, W, 1], see `water.Water`.
       light: [H, W, 3], of `light.drop_light`.
       sky: [3], of `light.sky_light`.
@@ -90,6 +90,8 @@ def unfocus(scene: jax.Array, drawn: Drawn, settings: Settings) -> jax.Array:
     Returns:
       [H, W, 3]; `scene` itself where it is in focus.
     """
+    if settings.sharp == 0 or settings.deep == 1:  # costs nothing where it is not used
+        return scene
     linear = to_linear(scene)
     # Lamps are brighter than a photograph shows: out of focus they are discs.
     linear = linear * (1 + drawn["expansion"] * linear**8)

@@ -23,7 +23,7 @@ def drop_light(
     """What drops show, as if water were everywhere.
 
     Args:
-      linear: [H, W, 3], the photograph in linear light.
+      linear: [H, W, 3], the scene in focus, in linear light.
       water: the drops.
       sky: [3], of `sky_light`.
       drawn: the pane's values.

@@ -44,10 +44,10 @@ def example(key: jax.Array, photograph: jax.Array, settings: Settings) -> Exampl
       photograph: [H, W, 3] RGB in [0, 1], or a crop of one.
       settings: what may be drawn (static under jit).
     """
-    pane_key, drops_key = jax.random.split(key)
+    pane_key, drops_key, scene_key = jax.random.split(key, 3)
     drawn = draw_pane(pane_key, settings)
     dtype = photograph.dtype
-    scene = darken(jax.random.fold_in(key, 1), photograph.astype(jnp.float32), settings)
+    scene = darken(scene_key, photograph.astype(jnp.float32), settings)
     clean = unfocus(scene, drawn, settings)
     rainy, mask = _with_drops(drops_key, clean, scene, drawn, settings)
     return Example(rainy.astype(dtype), clean.astype(dtype), mask.astype(dtype))
@@ -58,7 +58,8 @@ def render(
 ) -> tuple[jax.Array, jax.Array]:
     """Puts raindrops before a photograph, which stays as it is.
 
-    To be vmapped over `key` and `clean`.
+    The scene is in focus and in its own light, whatever `settings` say of that; see
+    `example`. To be vmapped over `key` and `clean`.
 
     Args:
       key: random key; the same key gives the same picture.
@@ -69,7 +70,7 @@ def render(
       rainy [H, W, 3] RGB in [0, 1], of the dtype of `clean`, and the mask [H, W, 1] in
       {0, 1} of where the drops are, by `settings.mask_rule`.
     """
-    pane_key, drops_key = jax.random.split(key)
+    pane_key, drops_key, _ = jax.random.split(key, 3)
     scene = clean.astype(jnp.float32)
     drawn = draw_pane(pane_key, settings)
     rainy, mask = _with_drops(drops_key, scene, scene, drawn, settings)
@@ -106,8 +107,8 @@ def _with_drops(
     exposed = expose(
         noise_key, to_linear(clean), layer.coverage, light, sky, drawn, settings
     )
-    # Exactly the photograph, not a round trip through linear light, where nothing
-    # changes it.
+    # Where nothing changes it, exactly what is there without drops: no round trip
+    # through linear light.
     rainy = jnp.where(exposed.changed & wet, exposed.picture, clean)
     if settings.mask_rule == "difference":
         difference = jnp.max(jnp.abs(rainy - clean), -1, keepdims=True)

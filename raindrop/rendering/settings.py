@@ -5,6 +5,8 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
+from raindrop.errors import UserError
+
 Range = tuple[float, float]
 # The values of one pane, by the names of the fields of `Settings` they are drawn from.
 Drawn = dict[str, jax.Array]
@@ -23,7 +25,7 @@ class Settings:
       reference: long side, in pixels, of the photograph that lengths are given for.
       frame: long side, in pixels, of the photograph that the picture is, or is cut
         from. Lengths are multiplied by `frame / reference`.
-      dry: probability of a pane without drops, which leaves the photograph as it is.
+      dry: probability of a pane without drops, which leaves the scene as it is.
       cell: one per kind; side of the square that holds at most one drop of the kind.
       radius: one Range per kind; contact radii, drawn per drop, before `closeness`.
       skew: exponent; 1 spreads log-radii evenly, more makes small drops commoner.
@@ -51,7 +53,8 @@ class Settings:
       environment: rows and columns of the coarse scene that drops look at.
       expansion: log-uniform; linear light of the scene seen in drops is
         L * (1 + expansion * L^3), since a photograph clips the sky and the lamps that
-        drops gather.
+        drops gather. A scene out of focus is L * (1 + expansion * L^8): its lamps
+        become discs, and what is merely light keeps its light.
       gain: factor on the light of a drop, drawn per drop: no two look alike.
       greyness: share of its colour that light loses in the drops, which gather it from
         far more of the scene than the photograph shows.
@@ -75,8 +78,8 @@ class Settings:
         `closeness`.
       polygon: probability that the aperture is a polygon of blades, not a disc.
       blades: least and largest number of them.
-      softness: log-uniform; standard deviation of the lens's own blur of the water
-        layer over the radius of the aperture's image.
+      softness: log-uniform; standard deviation of the lens's own blur of what is out of
+        focus over the radius of the aperture's image.
       sharp_veil: log-uniform; as `veil`, of panes that are in focus, where what is a
         film out of focus is seen as beads.
       veil: log-uniform; share of the scene's light that the film between the drops
@@ -159,16 +162,17 @@ class Settings:
     def __post_init__(self) -> None:
         kinds = ("cell", "radius", "presence", "density", "least_defocus")
         if len({len(getattr(self, name)) for name in kinds}) > 1:
-            raise ValueError(f"data.rendering: {', '.join(kinds)} differ in length")
+            raise UserError(f"data.rendering: {', '.join(kinds)} differ in length")
         for cell, (_, high) in zip(self.cell, self.radius, strict=True):
             reach = high * self.closeness[1] * self.support * self.elongation[1]
             if reach + 2 * self.irregularity[1] * cell > cell:
-                raise ValueError(
+                raise UserError(
                     f"data.rendering: drops of radius {high} reach beyond their cell "
-                    f"of {cell} pixels"
+                    f"of {cell} pixels; take a larger cell, or less of closeness, "
+                    "elongation or irregularity"
                 )
         if self.mask_rule not in ("geometry", "difference"):
-            raise ValueError(
+            raise UserError(
                 "data.rendering.mask_rule must be geometry or difference, "
                 f"not {self.mask_rule!r}"
             )
@@ -183,15 +187,8 @@ def draw_pane(key: jax.Array, settings: Settings) -> Drawn:
     ]
     logarithmic = [
         *("closeness", "defocus", "sharp_defocus", "scene_defocus", "softness"),
-        *(
-            "veil",
-            "sharp_veil",
-            "veil_reach",
-            "veil_spread",
-            "expansion",
-            "sky",
-            "highlight",
-        ),
+        *("veil", "sharp_veil", "veil_reach", "veil_spread"),
+        *("expansion", "sky", "highlight"),
     ]
     names = uniform + logarithmic
     ranges = jnp.array([getattr(settings, name) for name in names], jnp.float32)

@@ -1,5 +1,6 @@
 """A loss or a gradient that is no number any more ends the run, with what led to it."""
 
+import contextlib
 import json
 import math
 from collections.abc import Mapping
@@ -114,6 +115,7 @@ def _write(
         )
         for i in range(count)
     ]
-    pictures.write_image(folder / f"{step:07d}.png", np.concatenate(rows))
+    with contextlib.suppress(ImportError):  # no codecs where there is little beside JAX
+        pictures.write_image(folder / f"{step:07d}.png", np.concatenate(rows))
     with atomic.replacing(folder / f"{step:07d}.json") as part:
         part.write_text(json.dumps(content, indent=2) + "\n")

@@ -65,6 +65,13 @@ def check(saved: checkpoints.Saved, config: Any) -> dict[str, str]:
             "give those fields their old values, or another --workdir"
         )
     changed = {k: v for k, v in found.items() if _matters(k, v)}
+    new = {k: v for k, v in found.items() if _is_new_in_the_renderer(k, v)}
+    if new:
+        _LOG.warning(
+            "the renderer draws more than when %s was saved: %s",
+            saved.where,
+            _text(new),
+        )
     workdir, steps = saved.where.parents[1], config.training.num_steps
     if saved.step > steps:
         raise UserError(
@@ -117,6 +124,10 @@ def _matters(name: str, values: str) -> bool:
     # Fields that the code did not have then, or has no more, were not chosen.
     of_the_code = values.startswith("missing, was") or values.endswith(", was missing")
     return not (of_the_code or name.startswith((*FREE, *_FIXED)))
+
+
+def _is_new_in_the_renderer(name: str, values: str) -> bool:
+    return name.startswith("data.rendering.") and values.endswith(", was missing")
 
 
 def _refuse(

@@ -6,25 +6,28 @@ import pytest
 from skimage import data
 
 import raindrop
-from configs import lite
+from configs import base, lite
 from raindrop.evaluation.metrics import score
 from raindrop.media import pixel_values
 from raindrop.models import generator
 from raindrop.rendering.render import render
 from raindrop.rendering.settings import Settings
-from raindrop.weights import PRETRAINED
+from raindrop.weights import SHIPPED
 from raindrop.weights.weight_files import read_generator
 
 
-@pytest.fixture(scope="module")
-def derainer():
-    return raindrop.load()
+@pytest.fixture(scope="module", params=SHIPPED)
+def derainer(request):
+    return raindrop.load(request.param)
 
 
-def test_they_are_small_and_of_the_lite_config():
-    assert PRETRAINED.stat().st_size <= 3_000_000
-    fields = read_generator(PRETRAINED).fields
-    expected = generator.complete(lite.get_config().model.generator.to_dict())
+@pytest.mark.parametrize(
+    ("name", "config", "size"), [("lite", lite, 3_000_000), ("base", base, 13_000_000)]
+)
+def test_they_are_small_and_of_their_configs(name, config, size):
+    assert SHIPPED[name].stat().st_size <= size
+    fields = read_generator(SHIPPED[name]).fields
+    expected = generator.complete(config.get_config().model.generator.to_dict())
     assert generator.complete(fields) == expected
 
 
