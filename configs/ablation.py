@@ -32,8 +32,8 @@ def get_config(part: str = "AA+AD") -> ConfigDict:
     if part not in PARTS:
         raise ValueError(f"there are {', '.join(PARTS)}, and no {part!r}")
     config = quickstart.get_config()
-    config.training.num_steps = 500
-    config.training.evaluate_every = 500
+    config.training.num_steps = 300
+    config.training.evaluate_every = 300
     if part != "AA+AD":
         config.model.generator.attention.steps = 0
         config.loss.attention = 0.0

@@ -2,7 +2,8 @@ r"""Lite's recipe for a wider network that works on single pixels.
 
 Command:  python main.py --config=configs/base.py --workdir=runs/base \
               --config.data.photos=FOLDER
-Hardware: one GPU; a quarter of an hour on a large one, in bfloat16.
+Hardware: one GPU; a quarter of an hour on a large one that lite's training shared, in
+          bfloat16.
 
 The autoencoder has four scales, the first at the picture's full size. How the shipped
 weights came about is told in raindrop/pretrained/README.md.
