@@ -5,7 +5,9 @@ Command:  for part in A A+D A+AD AA+AD; do
                 --workdir=runs/ablation/$part
           done
 Hardware: any, as quickstart.py, whose network, drops and photographs these are.
-Result:   not run to its end yet by this project: no number is claimed. Each run's
+Result:   held out, after 300 steps: 23.89 / .8964 (A), 23.90 / .8965 (A+D),
+          23.89 / .8966 (A+AD) and 24.02 / .8965 (AA+AD), untouched 23.77 / .8966; too
+          short and too few to say more (docs/experiments.md). Each run's
           evaluation.json holds its row; all four start from one seed and see the same
           crops under the same drops. On test_a the paper has 29.25 / 0.7853 (A),
           30.88 / 0.8670 (A+D), 30.60 / 0.8710 (A+AD) and 31.57 / 0.9023 (AA+AD).
