@@ -235,7 +235,7 @@ def test_drops_are_round_and_upside_down():
 
 
 def test_drops_that_outgrow_their_cells_are_refused():
-    with pytest.raises(ValueError, match="beyond their cell"):
+    with pytest.raises(UserError, match="beyond their cell"):
         dataclasses.replace(WET, radius=((1.0, 2.0), (50.0, 500.0)))
 
 
