@@ -22,7 +22,8 @@ from av.video.reformatter import Interpolation
 
 from raindrop.errors import UserError
 from raindrop.media import containers
-from raindrop.media.decoding import Damage, Decoder
+from raindrop.media.damage import Damage
+from raindrop.media.decoding import Decoder
 
 _LOG = logging.getLogger(__name__)
 
