@@ -74,6 +74,8 @@ class Generator(nn.Module):
             sees_whole_picture=False,
             # The smaller its lowest scale, the further it sees.
             tile_factor=1.5 if self.patch_size * self.autoencoder.reduction > 4 else 1,
+            # The released networks' own way is to see a picture once.
+            frame=720 if self.autoencoder.map_channels else 0,
         )
 
     def __call__(self, rainy: jax.Array) -> GeneratorOutput:

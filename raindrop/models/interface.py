@@ -47,6 +47,9 @@ class Interface:
       sees_whole_picture: whether the result at a pixel depends on all of the picture,
         so that tiles do not give what the whole would; said before it is cut.
       tile_factor: how much larger than the usual ones tiles are to be on a side.
+      frame: long side, in pixels, of the pictures that it was trained for. What is
+        twice as large is cleaned at half its size as well, and so on. With 0 every
+        picture is cleaned at its own size alone.
     """
 
     multiple: int = 1
@@ -55,6 +58,7 @@ class Interface:
     exact_when_padded: bool = False
     sees_whole_picture: bool = True
     tile_factor: float = 1.0
+    frame: int = 0
 
 
 class Network(Protocol):

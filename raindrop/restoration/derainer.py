@@ -15,7 +15,7 @@ from raindrop.errors import UserError
 from raindrop.media.pictures import pad_to_multiple
 from raindrop.media.pixel_values import from_float, to_float
 from raindrop.models import generator
-from raindrop.restoration import tiles
+from raindrop.restoration import scales, tiles
 from raindrop.restoration.engine import Engine, JaxEngine
 from raindrop.weights import PRETRAINED, LoadedGenerator
 
@@ -29,6 +29,7 @@ TILE = 768
 OVERLAP = 256
 _LARGEST_BATCH = 16
 _SMALLEST_TILE = 64
+_SHARED = 128  # sides of the smaller copies are padded to multiples of this
 _OVERSHOOT = 0.25  # of floats beyond [0, 1]
 
 
@@ -66,6 +67,9 @@ class Smoothing:
 class Derainer:
     """Removes raindrops from pictures. RGB on both sides, whatever the weights speak.
 
+    Large pictures are cleaned at half their size as well, and so on: a network knows
+    drops as large as it was trained on, in pixels. See `Interface.frame` and `scales`.
+
     Args:
       loaded: the weights and their network.
       tile: pictures of more than `tile` squared pixels are cut into tiles of at most as
@@ -98,6 +102,7 @@ class Derainer:
         # Pictures are padded to a multiple of this, and tiles start at one.
         self._multiple = self.interface.multiple
         self.steps = self.interface.num_maps
+        self.frame = self.interface.frame
         self._says_whole = self.interface.sees_whole_picture
         self.tile = tile // self._multiple * self._multiple
         third = self.tile // 3 // self._multiple * self._multiple
@@ -209,6 +214,43 @@ class Derainer:
             _check_range(image)
         if smoothing is not None and not self.steps:
             raise UserError("these weights have no attention map to smooth")
+        results = self._at_own_size(
+            images, shape, attention, raw, smoothing, batch, advance
+        )
+        return [self._and_smaller(*result) for result in results]
+
+    def _and_smaller(
+        self, picture: np.ndarray, maps: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """A result, and what is found in a copy of half the size if it is large."""
+        size = picture.shape[:2]
+        if not self.frame or max(size) < 2 * self.frame:
+            return picture, maps
+        small = scales.half(picture)
+        shape = None
+        if not self.exact_shapes and not self.is_tiled(small.shape[:2]):
+            # Pictures of many sizes share a few compiled programs.
+            rows, columns = (-(-side // _SHARED) * _SHARED for side in small.shape[:2])
+            shape = self.padded_size((rows, columns))
+        (clean, more), *_ = self.run_many([small], shape, maps is not None)
+        if not picture.flags.writeable:
+            picture = picture.copy()
+        scales.bring_back(picture, small, clean)
+        if maps is not None and more is not None:
+            maps = np.maximum(maps, scales.twice(more, size))
+        return picture, maps
+
+    def _at_own_size(
+        self,
+        images: Sequence[np.ndarray],
+        shape: tiles.Size | None,
+        attention: bool,
+        raw: bool,
+        smoothing: Smoothing | None,
+        batch: int | None,
+        advance: Callable[[int], object],
+    ) -> list[tuple[np.ndarray, np.ndarray | None]]:
+        """`run_many`, whatever the pictures' size is."""
         if self.is_tiled(self.padded_size(images[0].shape[:2])):
             return [
                 self._tiled(i, shape, attention, raw, smoothing, advance)

@@ -44,6 +44,7 @@ def derain_video(
     made_with = {
         "weights": derainer.identity,
         "tile": derainer.tile,
+        "frame": derainer.frame,
         "temporal": options.temporal,
     }
     alpha = info.alpha and containers.holds_alpha(job.target)

@@ -10,6 +10,7 @@ import raindrop
 from raindrop.errors import UserError
 from raindrop.media import pictures, pixel_values
 from raindrop.models import generator
+from raindrop.restoration import scales
 from raindrop.restoration.derainer import Derainer, Smoothing
 from raindrop.restoration.engine import JaxEngine
 from raindrop.weights import safetensors_file
@@ -64,6 +65,26 @@ def test_smaller_pictures_in_a_common_shape_come_out_as_alone(patch_size):
         alone, alone_maps = derainer.run(image)
         np.testing.assert_allclose(output, alone, atol=1e-5)
         np.testing.assert_allclose(maps, alone_maps, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_large_pictures_are_cleaned_at_half_their_size_too(dtype):
+    derainer = Derainer(LOADED)
+    image = picture(45, 83)
+    image = pixel_values.from_float(pixel_values.to_float(image), dtype)
+    expected, maps = derainer.derain(image, attention=True)
+    small = scales.half(expected)
+    clean, more = derainer.derain(small, attention=True)
+    scales.bring_back(expected, small, clean)
+    derainer.frame = 42  # 83 is less than twice that
+    once, _ = derainer.derain(image, attention=True)
+    derainer.frame = 41
+    output, output_maps = derainer.derain(image, attention=True)
+    assert (once != output).any()
+    np.testing.assert_allclose(np.float64(output), expected, atol=1e-5)
+    larger = np.maximum(maps, scales.twice(more, image.shape[:2]))
+    np.testing.assert_allclose(output_maps, larger, atol=1e-5)
+    assert derainer.run(image)[0].shape == image.shape
 
 
 def test_batches_compile_once():

@@ -1,0 +1,53 @@
+import numpy as np
+import pytest
+
+from raindrop.restoration import scales
+
+
+def noise(height, width, dtype=np.float32):
+    values = np.random.default_rng(0).uniform(0.2, 0.8, (height, width, 3))
+    if np.issubdtype(dtype, np.floating):
+        return values.astype(dtype)
+    return (values * np.iinfo(dtype).max).astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_a_smaller_copy_that_stays_leaves_the_picture_as_it_is(dtype):
+    picture = noise(37, 50, dtype)
+    small = scales.half(picture)
+    assert small.shape == (19, 25, 3) and small.dtype == dtype
+    changed = picture.copy()
+    scales.bring_back(changed, small, small.copy())
+    np.testing.assert_array_equal(changed, picture)
+    # Changed in one corner, it is the same in the other.
+    after = small.copy()
+    after[:4, :4] = 0
+    scales.bring_back(changed, small, after)
+    np.testing.assert_array_equal(changed[20:, 20:], picture[20:, 20:])
+    assert not changed[:2, :2].any()
+
+
+def test_a_veil_leaves_the_detail_and_a_drop_takes_it():
+    picture = noise(40, 60)
+    small = scales.half(picture)
+    veil = picture.copy()
+    scales.bring_back(veil, small, small + np.float32(0.05))
+    np.testing.assert_allclose(veil, picture + 0.05, atol=1e-6)
+    drop = picture.copy()
+    scales.bring_back(drop, small, np.full_like(small, 1.0))
+    np.testing.assert_allclose(drop, 1, atol=1e-6)
+
+
+def test_bands_of_rows_do_not_show(monkeypatch):
+    picture = noise(83, 61)
+    small = scales.half(picture)
+    after = np.clip(small + np.linspace(-0.3, 0.3, len(small))[:, None, None], 0, 1)
+    after = after.astype(np.float32)
+    results = []
+    for rows in (512, 8):
+        monkeypatch.setattr(scales, "_ROWS", rows)
+        np.testing.assert_array_equal(scales.half(picture), small)
+        changed = picture.copy()
+        scales.bring_back(changed, small, after)
+        results.append(changed)
+    np.testing.assert_allclose(*results, atol=1e-5)
