@@ -68,7 +68,8 @@ def _out_of_focus(
     blurred = _through_aperture(
         layer,
         drawn["defocus"] * drawn["closeness"],
-        settings.defocus[1] * settings.closeness[1],
+        settings.closeness[1]
+        * max(settings.defocus[1], settings.sharp_defocus[1] * settings.enlargement[1]),
         drawn,
         settings,
     )

@@ -72,7 +72,8 @@ def _environment(
     """Light [H, W, 3] that comes from `directions` [H, W, 2] through a drop.
 
     The scene is `coarse`, a small copy of the photograph of `shape`, continued by
-    reflection at its sides, by its lower half below it and by sky above it.
+    reflection at its sides and by its lower half below it, in the light of the
+    surroundings, and by sky above it.
     """
     height, width = shape
     rows, columns, _ = coarse.shape
@@ -87,8 +88,10 @@ def _environment(
         channel, list(at), order=1, mode="reflect"
     )
     seen = jax.vmap(look, in_axes=-1, out_axes=-1)(coarse)
+    beyond = jnp.clip(2 * jnp.maximum(jnp.abs(across), down) - 2, 0, 1)[..., None]
+    seen = seen * (1 + beyond * (drawn["surroundings"] - 1))
     above = jnp.clip(-down - 0.5, 0, 1)[..., None]
-    return seen + above * (jnp.maximum(sky, seen) - seen)
+    return seen + above * (sky - seen)
 
 
 def darken(key: jax.Array, photograph: jax.Array, settings: Settings) -> jax.Array:

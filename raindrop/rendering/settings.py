@@ -36,6 +36,9 @@ class Settings:
       unevenness: how much the density varies over the pane, 0 to 1.
       patch: wavelengths of that variation.
       closeness: log-uniform; nearness of the pane, scales the radii and the defocus.
+      enlarged: probability of a picture that is taken from a larger one, or through
+        drops on the lens itself: everything on the pane grows.
+      enlargement: log-uniform; by which factor, and the defocus of panes in focus too.
       elongation: height of a drop over its width, drawn per drop.
       irregularity: displacement of the outline, as a share of the cell.
       trail: length of the trail above a drop as a share of what its cell leaves room
@@ -60,6 +63,8 @@ class Settings:
         far more of the scene than the photograph shows.
       sky: log-uniform; brightness of the sky beyond the photograph's upper edge, over
         that of the brightest part of the scene.
+      surroundings: log-uniform; factor on the light from beyond its other edges: a
+        photograph shows what is bright, and drops look round it.
       blueness: tint of the sky; its red is lower by this share.
       interior: light inside the camera's room, seen by total reflection, over the mean
         of the scene.
@@ -112,6 +117,8 @@ class Settings:
     unevenness: Range
     patch: tuple[int, ...]
     closeness: Range
+    enlarged: float
+    enlargement: Range
     elongation: Range
     irregularity: Range
     trail: Range
@@ -130,6 +137,7 @@ class Settings:
     gain: Range
     greyness: Range
     sky: Range
+    surroundings: Range
     blueness: Range
     interior: Range
     highlight: Range
@@ -188,13 +196,13 @@ def draw_pane(key: jax.Array, settings: Settings) -> Drawn:
     logarithmic = [
         *("closeness", "defocus", "sharp_defocus", "scene_defocus", "softness"),
         *("veil", "sharp_veil", "veil_reach", "veil_spread"),
-        *("expansion", "sky", "highlight"),
+        *("expansion", "sky", "surroundings", "highlight", "enlargement"),
     ]
     names = uniform + logarithmic
     ranges = jnp.array([getattr(settings, name) for name in names], jnp.float32)
     low, high = ranges[:, 0], ranges[:, 1]
-    u, (sharp, deep, polygon, turn, count) = jnp.split(
-        jax.random.uniform(key, (len(names) + 5,)), [len(names)]
+    u, (sharp, deep, polygon, turn, count, enlarged) = jnp.split(
+        jax.random.uniform(key, (len(names) + 6,)), [len(names)]
     )
     values = low + (high - low) * u
     ratio = jnp.log(jnp.maximum(high, 1e-6) / jnp.maximum(low, 1e-6))
@@ -202,6 +210,10 @@ def draw_pane(key: jax.Array, settings: Settings) -> Drawn:
         jnp.arange(len(names)) < len(uniform), values, low * jnp.exp(ratio * u)
     )
     drawn = dict(zip(names, values, strict=True))
+    drawn["enlargement"] = jnp.where(
+        enlarged < settings.enlarged, drawn["enlargement"], 1
+    )
+    drawn["sharp_defocus"] *= drawn["enlargement"]
     focused = sharp < settings.sharp
     for name in ("defocus", "veil"):
         in_focus = drawn.pop(f"sharp_{name}")

@@ -64,7 +64,26 @@ def water(
             drawn,
             settings,
         )
+    if settings.enlarged:
+        field = _enlarge(field, drawn["enlargement"])
     return _surface(field, drawn, settings)
+
+
+def _enlarge(field: jax.Array, factor: jax.Array) -> jax.Array:
+    """The middle of a field of `_metaballs`, [H, W, C], `factor` times as large."""
+    size = jnp.array(field.shape[:2])
+    large = jax.image.scale_and_translate(
+        field,
+        field.shape,
+        (0, 1),
+        jnp.stack([factor, factor]),
+        (1 - factor) * size / 2,
+        # A cubic undershoots, and what each drop counts is a share of the sum.
+        "linear",
+        antialias=False,
+    )
+    # A gradient by pixels.
+    return large.at[..., 1:3].divide(factor)
 
 
 def _patches(

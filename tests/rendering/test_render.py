@@ -28,6 +28,8 @@ WET = dataclasses.replace(
     density=((0.1, 0.5), (0.1, 0.5)),
     least_defocus=(0.0, 0.0),
     closeness=(0.55, 1.0),
+    enlarged=0.0,
+    enlargement=(1.0, 1.0),
     elongation=(0.8, 1.2),
     irregularity=(0.01, 0.06),
     sharp=0.0,
@@ -174,6 +176,34 @@ def test_lamps_in_drops_stay_white_out_of_focus():
     assert whites[0] == 0 and whites[1] > 0.02
 
 
+def test_an_enlarged_pane_has_larger_drops():
+    settings = dataclasses.replace(
+        WET, **CALM, sharp=1.0, deep=1.0, density=((0.2, 0.3),) * 2
+    )
+    _, mask = draw(jax.random.key(4), photograph(), settings)
+    settings = dataclasses.replace(settings, enlarged=1.0, enlargement=(2.0, 2.0))
+    _, large = draw(jax.random.key(4), photograph(), settings)
+    middle = np.repeat(np.repeat(mask[24:72, 32:96], 2, 0), 2, 1)
+    assert 0.05 < middle.mean() < 0.95
+    assert (large == middle).mean() > 0.93
+
+
+def test_drops_before_a_light_scene_are_dark_in_dark_surroundings():
+    white = np.full((96, 128, 3), 0.9, np.float32)
+    settings = dataclasses.replace(
+        WET, **CALM, sharp=1.0, deep=1.0, interior=(0.5, 0.5), highlight=(1e-3, 1e-3)
+    )
+    light = []
+    for factor in (1.0, 0.1):
+        settings = dataclasses.replace(
+            settings, sky=(factor, factor), surroundings=(factor, factor)
+        )
+        rainy, mask = draw(jax.random.key(4), white, settings)
+        drops = np.asarray(rainy)[np.asarray(mask)[..., 0] > 0]
+        light.append(np.quantile(drops, 0.2))
+    assert light[1] < light[0] - 0.05
+
+
 def test_dark_scenes_are_the_ground_truth_too():
     """The clean picture is as dark as what lies behind the drops."""
     night = dataclasses.replace(WET, dry=1.0, dark=1.0, darkness=(0.1, 0.1))
@@ -243,7 +273,7 @@ def test_render_folder_writes_a_reproducible_data_set(tmp_path):
     for name, shape in {"b": (48, 64), "a": (64, 48)}.items():
         write_image(tmp_path / "in" / f"{name}.png", photograph(*shape))
     config = get_config()
-    config.dark = 0.0
+    config.dark, config.deep = 0.0, 1.0
     made = [
         render_folder(tmp_path / "in", tmp_path / out, config, seed=7, copies=2)
         for out in ("one", "two")
