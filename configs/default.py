@@ -39,6 +39,9 @@ def get_config() -> ConfigDict:
     config.data.crop_size = 256
     config.data.flip = True  # left and right, at random
     config.data.scale = (1.0, 1.0)  # range of the random factor pictures grow by
+    # Share of the photographs that get things that look like drops and are none: eyes,
+    # buttons, letters, rings (`raindrop.data.clutter`).
+    config.data.cluttered = 0.0
     # Share of the photographs that are blurred before drops are rendered, and the range
     # of the standard deviation in pixels: scenes out of focus are no veil. Half of them
     # have something in focus before them.

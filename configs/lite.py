@@ -23,12 +23,14 @@ from configs import default
 def get_config() -> ConfigDict:
     """The configuration."""
     config = default.get_config()
-    # Soft and hazy scenes too: else they are taken for veiled.
+    # Soft and hazy scenes too: else they are taken for veiled. And round, shiny things
+    # that belong to the scene: else they are taken for drops.
+    config.data.cluttered = 0.3
     config.data.scale = (0.8, 1.6)
     config.data.blurred = 0.2
     config.data.blur = (1.0, 16.0)
     config.data.hazy = 0.1
-    config.data.rendering.dry = 0.15
+    config.data.rendering.dry = 0.2
     # What is changed visibly, be it by drops or by the veil.
     config.data.rendering.mask_rule = "difference"
     config.data.rendering.mask_difference = 12 / 255

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image, ImageFilter
 
+from raindrop.data import clutter
+
 
 class Draws(NamedTuple):
     """What decides an example: numbers in [0, 1).
@@ -19,19 +21,24 @@ class Draws(NamedTuple):
       column: of the crop.
       flip: whether left and right change places.
       scale: by how much the picture grows.
+      cluttered: whether things that look like drops are added.
+      clutter: which.
       blurred: whether the scene is out of focus.
       blur: by how much.
       hazy: whether it is in haze.
       transmission: of the haze.
       airlight: of the haze.
       direction: of the contour of a subject in focus before a blurred scene.
-      subject: below 0.5 there is none; above, the more, the less is left of it.
+      subject: below a third there is none; from there on the more, the less is left of
+        it, and from two thirds on it goes over into the blurred scene.
     """
 
     row: float
     column: float
     flip: float
     scale: float
+    cluttered: float
+    clutter: float
     blurred: float
     blur: float
     hazy: float
@@ -52,8 +59,8 @@ def augment(
     Args:
       images: uint8 [H, W, C], three channels for each picture.
       draws: the `NUM_DRAWS` numbers of `Draws`, in its order.
-      data: with `crop_size`, `scale` and `flip`, and of photographs `blurred`, `blur`,
-        `hazy` and `haze`.
+      data: with `crop_size`, `scale` and `flip`, and of photographs `cluttered`,
+        `blurred`, `blur`, `hazy` and `haze`.
       scene: a photograph, yet without drops, and not a finished pair.
 
     Returns:
@@ -64,14 +71,19 @@ def augment(
     """
     draws = Draws(*draws)
     crop = cut(images, draws, data.crop_size, data.scale, data.flip)
+    if scene and draws.cluttered < data.cluttered:
+        crop = clutter.add(crop, draws.clutter)
     if scene and draws.blurred < data.blurred:
         behind = blur(crop, draws.blur, data.blur)
-        # Every other one keeps something sharp before it: pale patches beside fur or
-        # leaves are not drops, either.
-        if draws.subject < 0.5:
-            crop = behind
+        # Two of three keep something sharp: pale patches beside fur or leaves are not
+        # drops, either.
+        which, place = divmod(3 * draws.subject, 1)
+        if which == 1:
+            crop = stand_before(crop, behind, draws.direction, place)
+        elif which == 2:
+            crop = recede(crop, behind, draws.direction, place)
         else:
-            crop = stand_before(crop, behind, draws.direction, draws.subject)
+            crop = behind
     if scene and draws.hazy < data.hazy:
         crop = haze(crop, draws.transmission, draws.airlight, data.haze)
     return crop
@@ -156,6 +168,25 @@ def stand_before(
     seen = np.clip(line * size / 2 + 0.5, 0, 1)[..., None]
     mixed = subject + seen * (np.float32(behind[:, ::-1]) - subject)
     return np.rint(mixed).astype(np.uint8)
+
+
+def recede(sharp: np.ndarray, soft: np.ndarray, u: float, v: float) -> np.ndarray:
+    """A thing that goes out of focus towards one side, as an animal's body does.
+
+    Args:
+      sharp: uint8 [H, H, C].
+      soft: uint8 [H, H, C], the same out of focus.
+      u: a number in [0, 1) that decides towards which side.
+      v: one that decides where; with more of it, less is sharp.
+
+    Returns:
+      uint8 [H, H, C].
+    """
+    position = (np.arange(len(sharp), dtype=np.float32) + 0.5) / len(sharp) - 0.5
+    angle = 2 * math.pi * u
+    line = math.cos(angle) * position[:, None] + math.sin(angle) * position
+    share = np.clip(2.5 * (line + v - 0.5) + 0.5, 0, 1)[..., None]
+    return np.rint(sharp + share * (np.float32(soft) - sharp)).astype(np.uint8)
 
 
 def haze(

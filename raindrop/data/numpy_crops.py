@@ -3,6 +3,7 @@
 What `pipeline.crops` gives, by other draws: `data.reader=numpy`.
 """
 
+import collections
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,8 @@ import numpy as np
 
 from raindrop.data import augmentation
 from raindrop.data.mixture import Mixture
+
+_AHEAD = 4  # batches
 
 
 def crops(
@@ -45,11 +48,15 @@ def _batches(
     drawn: "_Drawn", step: int, part: slice
 ) -> Iterator[dict[str, np.ndarray]]:
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        # A batch ahead, while the devices are at the one before.
-        ahead = drawn.submit(pool, step, part)
+        # Read while the devices are at the one before; several, as the slowest example
+        # of a batch takes ten times as long as most.
+        ahead = collections.deque(
+            drawn.submit(pool, step + i, part) for i in range(_AHEAD)
+        )
         while True:
-            batch, step = ahead, step + 1
-            ahead = drawn.submit(pool, step, part)
+            batch = ahead.popleft()
+            ahead.append(drawn.submit(pool, step + _AHEAD, part))
+            step += 1
             images, rendered, index = zip(*(one.result() for one in batch), strict=True)
             yield {
                 "images": np.stack(images),

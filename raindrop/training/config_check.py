@@ -67,7 +67,7 @@ def _numbers(config: Any) -> None:
 
 
 def _ranges(data: Any) -> None:
-    for name in ("blurred", "hazy"):
+    for name in ("cluttered", "blurred", "hazy"):
         if not 0 <= data[name] <= 1:
             raise UserError(f"data.{name} is a share, from 0 to 1, not {data[name]}")
     if len(data.haze) != 2 or not 0 <= data.haze[0] <= data.haze[1] <= 1:

@@ -216,7 +216,7 @@ def test_scale_keeps_the_aspect():
     disc = np.uint8(255 * (np.hypot(y - 100, x - 150) < 40))
     image = np.repeat(disc[..., None], 6, -1)
     for grown in (0.0, 0.999):
-        draws = augmentation.Draws(0.5, 0.5, 0.9, grown, *[0.0] * 7)
+        draws = augmentation.Draws(0.5, 0.5, 0.9, grown, *[0.0] * 9)
         crop = augmentation.cut(image, draws, 120, (0.6, 1.4), False)[..., 0] > 127
         height, width = (np.ptp(axis) for axis in np.nonzero(crop))
         assert abs(height - width) <= 1
@@ -253,6 +253,15 @@ def test_a_subject_hides_one_side_of_what_is_behind():
         for v in (0.5, 0.7, 0.9)
     ]
     assert share[0] > share[1] > share[2] > 0
+
+
+def test_a_thing_recedes_out_of_focus_towards_one_side():
+    sharp = np.full((40, 40, 3), 90, np.uint8)
+    soft = np.full((40, 40, 3), 10, np.uint8)
+    image = augmentation.recede(sharp, soft, 0.0, 0.5)
+    assert (image[:8] == 90).all() and (image[-8:] == 10).all()
+    assert (np.diff(np.int32(image[:, 0, 0])) <= 0).all()
+    assert len(np.unique(image)) > 8
 
 
 def test_haze_is_linear_and_ends_at_the_airlight():
