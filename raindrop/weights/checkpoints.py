@@ -17,19 +17,21 @@ import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import jax
 import numpy as np
-import orbax.checkpoint as ocp
 from flax import serialization
 from ml_collections import ConfigDict
-from orbax.checkpoint.checkpoint_managers import preservation_policy
 
 from raindrop import provenance
 from raindrop.errors import UserError, first_line
 from raindrop.weights import SHIPPED, LoadedGenerator
 from raindrop.weights.config_differences import complete, differences
+
+if TYPE_CHECKING:
+    # Where it is used: cleaning a picture with shipped weights does without.
+    import orbax.checkpoint as ocp
 
 _LOG = logging.getLogger(__name__)
 FOLDER = "checkpoints"
@@ -103,6 +105,9 @@ class Checkpoints:
     """
 
     def __init__(self, workdir: str | Path) -> None:
+        import orbax.checkpoint as ocp
+        from orbax.checkpoint.checkpoint_managers import preservation_policy
+
         self._folder = Path(workdir).absolute() / FOLDER
         self._folder.mkdir(parents=True, exist_ok=True)
         self._manager = ocp.CheckpointManager(
@@ -169,6 +174,8 @@ class Checkpoints:
             "notes": dict(notes or {}),
         }
         meta["digest"] = _digest_of_meta(meta)
+        import orbax.checkpoint as ocp
+
         try:
             with _silent_threads():
                 self._manager.save(
@@ -383,6 +390,8 @@ def _load_step(workdir: Path, step: int) -> LoadedGenerator:
 
 def _read_arrays(where: Path, part: str | None = None) -> dict[str, Any]:
     """The saved tree as NumPy arrays, or one branch of it."""
+    import orbax.checkpoint as ocp
+
     try:
         with ocp.Checkpointer(
             ocp.PyTreeCheckpointHandler(multiprocessing_options=_this_process_only()),
@@ -406,8 +415,10 @@ def _read_arrays(where: Path, part: str | None = None) -> dict[str, Any]:
         ) from None
 
 
-def _this_process_only() -> ocp.options.MultiprocessingOptions:
+def _this_process_only() -> "ocp.options.MultiprocessingOptions":
     """Of several processes, this one works on the files and waits for no other."""
+    import orbax.checkpoint as ocp
+
     index = jax.process_index()
     return ocp.options.MultiprocessingOptions(
         primary_host=index,
