@@ -15,6 +15,7 @@ from raindrop import progress
 from raindrop.errors import UserError
 from raindrop.media import atomic
 from raindrop.media.pictures import find_images, read_image, side_by_side, write_image
+from raindrop.rendering.camera import check_transforms
 from raindrop.rendering.render import example
 from raindrop.rendering.settings import Settings
 
@@ -71,6 +72,7 @@ def render_folder(
     """
     if copies < 1:
         raise UserError(f"copies must be at least 1, not {copies}")
+    check_transforms()
     paths = find_images(input)
     output = Path(output)
     _claim(output)

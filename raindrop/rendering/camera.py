@@ -5,12 +5,29 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import jaxlib.version
 
+from raindrop.errors import UserError
 from raindrop.rendering.light import to_encoded, to_linear
 from raindrop.rendering.settings import Drawn, Settings
 
 # Below this, coverage is rounding error of the Fourier transform.
 _LEAST_COVERAGE = 1e-3
+
+
+# Their Fourier transforms on a CPU wait for threads of the pool that they run on
+# (openxla/xla#46347).
+_HANGING = ("0.11.1", "0.11.2")
+
+
+def check_transforms() -> None:
+    """Raises UserError where Fourier transforms, and so rendering, would hang."""
+    version = jaxlib.version.__version__
+    if version in _HANGING and jax.default_backend() == "cpu":
+        raise UserError(
+            f"jaxlib {version} hangs while it renders drops on a CPU; take another: "
+            "pip install --upgrade jax jaxlib"
+        )
 
 
 class Exposed(NamedTuple):

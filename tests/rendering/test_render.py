@@ -13,7 +13,7 @@ from configs.rendering import get_config
 from raindrop.data.rendered_pairs import render_folder
 from raindrop.errors import UserError
 from raindrop.media.pictures import read_image, write_image
-from raindrop.rendering.camera import aperture_transfer
+from raindrop.rendering.camera import aperture_transfer, check_transforms
 from raindrop.rendering.light import refract, to_encoded, to_linear
 from raindrop.rendering.render import example, render
 from raindrop.rendering.settings import Settings
@@ -147,6 +147,13 @@ def test_a_point_of_light_shows_the_aperture(blades, area):
     level = 1 / (area * radius**2)
     np.testing.assert_allclose(image[inside], level, rtol=0.03)
     np.testing.assert_allclose(image[np.hypot(y, x) > radius + 1], 0, atol=1e-6)
+
+
+def test_libraries_that_would_hang_are_named(monkeypatch):
+    check_transforms()
+    monkeypatch.setattr("jaxlib.version.__version__", "0.11.2")
+    with pytest.raises(UserError, match=r"jaxlib 0\.11\.2 hangs"):
+        check_transforms()
 
 
 def test_a_camera_focused_on_the_pane_blurs_the_scene_and_its_ground_truth():

@@ -81,4 +81,7 @@ class Rendered(Source):
         return [Part(self.name, None, [line])]
 
     def _split(self) -> tuple[list, list]:
+        from raindrop.rendering.camera import check_transforms
+
+        check_transforms()
         return photographs.split(self.config.data.photos, self.config.eval.num_images)
