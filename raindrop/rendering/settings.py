@@ -38,7 +38,8 @@ class Settings:
       closeness: log-uniform; nearness of the pane, scales the radii and the defocus.
       enlarged: probability of a picture that is taken from a larger one, or through
         drops on the lens itself: everything on the pane grows.
-      enlargement: log-uniform; by which factor, and the defocus of panes in focus too.
+      enlargement: log-uniform; by which factor (at least 1), and the defocus of panes
+        in focus too.
       elongation: height of a drop over its width, drawn per drop.
       irregularity: displacement of the outline, as a share of the cell.
       trail: length of the trail above a drop as a share of what its cell leaves room
