@@ -11,7 +11,7 @@ from raindrop.media import video
 class Unchanged:
     """A derainer that changes nothing."""
 
-    identity, tile, steps, exact_shapes = "unchanged", 0, 0, False
+    identity, tile, frame, steps, exact_shapes = "unchanged", 0, 0, 0, False
 
     def padded_size(self, size):
         """As it is."""

@@ -1,11 +1,11 @@
 """The camera: defocus of the water, the veil between drops, exposure and noise."""
 
+import importlib.metadata
 import math
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import jaxlib.version
 
 from raindrop.errors import UserError
 from raindrop.rendering.light import to_encoded, to_linear
@@ -22,7 +22,7 @@ _HANGING = ("0.11.1", "0.11.2")
 
 def check_transforms() -> None:
     """Raises UserError where Fourier transforms, and so rendering, would hang."""
-    version = jaxlib.version.__version__
+    version = importlib.metadata.version("jaxlib")
     if version in _HANGING and jax.default_backend() == "cpu":
         raise UserError(
             f"jaxlib {version} hangs while it renders drops on a CPU; take another: "
