@@ -11,7 +11,8 @@ from raindrop.media import video
 class Unchanged:
     """A derainer that changes nothing."""
 
-    identity, tile, frame, steps, exact_shapes = "unchanged", 0, 0, 0, False
+    identity, tile, frame, sizes, steps = "unchanged", 0, 0, (1.0,), 0
+    exact_shapes = False
 
     def padded_size(self, size):
         """As it is."""

@@ -1,8 +1,8 @@
 """Things that look like drops and are none, drawn into photographs.
 
-An eye, a button, a badge, a spoon, a ring or a letter is round or shiny, too. A network
-that has seen few takes each for a drop. These belong to the scene: the ground truth
-shows them, and drops lie before them.
+An eye, a button, a badge, a spoon, a ring, a letter or a lamp is round or shiny, too.
+A network that has seen few takes each for a drop. These belong to the scene: the ground
+truth shows them, and drops lie before them.
 
 Pillow and NumPy alone, as `augmentation`, which calls this.
 """
@@ -17,6 +17,15 @@ from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
 _SCALE = 2
 _LETTERS = string.ascii_uppercase * 2 + string.ascii_lowercase + string.digits + ".:-&"
 _Colour = tuple[int, int, int]
+# Of lamps: white, warm, sodium, cold, green, red.
+_LIGHTS: tuple[_Colour, ...] = (
+    (255, 250, 240),
+    (255, 214, 150),
+    (255, 170, 70),
+    (200, 225, 255),
+    (120, 255, 170),
+    (255, 80, 60),
+)
 
 
 def add(image: np.ndarray, u: float) -> np.ndarray:
@@ -31,7 +40,7 @@ def add(image: np.ndarray, u: float) -> np.ndarray:
     """
     rng = np.random.default_rng(int(u * 2**53))
     scene = Image.fromarray(image)
-    kinds = (_text, _discs, _discs, _rings, _dots, _mirror)
+    kinds = (_text, _discs, _discs, _rings, _dots, _mirror, _lamps, _lamps)
     for _ in range(rng.integers(1, 3)):
         layer = Image.new("RGBA", (image.shape[1] * _SCALE, image.shape[0] * _SCALE))
         kinds[rng.integers(len(kinds))](layer, scene, rng)
@@ -141,6 +150,42 @@ def _dots(layer: Image.Image, scene: Image.Image, rng: np.random.Generator) -> N
             at = start + (column * gap, row * gap) + rng.uniform(-1, 1, 2) * jitter
             draw.ellipse(_ellipse(at, 1.0, radius * 1.3), rim)
             draw.ellipse(_ellipse(at, 1.0, radius), colour)
+
+
+def _lamps(layer: Image.Image, scene: Image.Image, rng: np.random.Generator) -> None:
+    """Street lamps, headlights, lit windows: brighter than all else, with a glow."""
+    radius = _between(rng, 1.5, 16) * _SCALE
+    aspect = rng.uniform(0.5, 1.5)
+    windows = rng.random() < 0.4
+    colour = _LIGHTS[rng.integers(len(_LIGHTS))]
+    core = Image.new("L", layer.size)
+    draw = ImageDraw.Draw(core)
+    rows, columns = rng.integers(1, 7, 2) if windows else (1, rng.integers(1, 8))
+    gap = radius * rng.uniform(2.3, 7, 2) * (max(aspect, 1), 1)
+    start = rng.uniform(0, 0.9, 2) * layer.size
+    for row in range(rows):
+        for column in range(columns):
+            if rng.random() < 0.2:
+                continue
+            at = start + (column, row) * gap
+            if not windows:
+                at = at + rng.normal(0, 0.5, 2) * gap
+            shape = draw.rectangle if windows else draw.ellipse
+            shape(_ellipse(at, aspect, radius), fill=255)
+    reach = radius * rng.uniform(0.7, 2.5)
+    strength = rng.uniform(0.3, 2.5)
+    glow = core.filter(ImageFilter.GaussianBlur(reach))
+    glow = glow.point(lambda v: round(min(strength * v, 200)))
+    # The glow has the lamp's colour, the lamp itself is clipped to white or nearly so.
+    white = rng.uniform(0.3, 1.0)
+    tones = [round(c + white * (255 - c)) for c in colour]
+    lit = Image.composite(
+        Image.new("RGB", layer.size, tuple(tones)),
+        Image.new("RGB", layer.size, colour),
+        core,
+    )
+    layer.paste(lit)
+    layer.putalpha(ImageChops.lighter(core, glow))
 
 
 def _mirror(layer: Image.Image, scene: Image.Image, rng: np.random.Generator) -> None:

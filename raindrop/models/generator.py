@@ -44,6 +44,8 @@ class Generator(nn.Module):
         values as channels. 1 in the release; 2 makes it four times as cheap.
       attention_patch_size: the same for the recurrent network alone; 0: as patch_size.
         Where drops are is well told at a quarter of the size, what they hide is not.
+      sizes: shares of a picture's size that it is to be cleaned at; see `Interface`.
+        The module itself sees one size, in training too.
     """
 
     attention: AttentiveRecurrentNetwork
@@ -54,6 +56,14 @@ class Generator(nn.Module):
     gated: bool = False
     patch_size: int = 1
     attention_patch_size: int = 0
+    sizes: tuple[float, ...] = (1.0,)
+
+    def __post_init__(self) -> None:
+        if self.sizes[:1] != (1,) or not all(0 < s <= 1 for s in self.sizes):
+            raise ValueError(
+                f"model.generator.sizes are 1 and smaller shares, not {self.sizes}"
+            )
+        super().__post_init__()
 
     @property
     def _attention_patch(self) -> int:
@@ -76,6 +86,7 @@ class Generator(nn.Module):
             tile_factor=1.5 if self.patch_size * self.autoencoder.reduction > 4 else 1,
             # The released networks' own way is to see a picture once.
             frame=720 if self.autoencoder.map_channels else 0,
+            sizes=self.sizes,
         )
 
     def __call__(self, rainy: jax.Array) -> GeneratorOutput:
@@ -222,7 +233,7 @@ def _make_attentive(fields: Fields, **computation: Any) -> Generator:
         for name in ("attention", "autoencoder")
     }
     kind = AUTOENCODERS[groups["autoencoder"].pop("kind", "contextual")]
-    rest = {name: value for name, value in fields.items() if name not in groups}
+    rest = {k: _immutable(v) for k, v in fields.items() if k not in groups}
     return Generator(
         attention=AttentiveRecurrentNetwork(**groups["attention"], **computation),
         autoencoder=kind(**groups["autoencoder"], **computation),

@@ -50,6 +50,9 @@ class Interface:
       frame: long side, in pixels, of the pictures that it was trained for. What is
         twice as large is cleaned at half its size as well, and so on. With 0 every
         picture is cleaned at its own size alone.
+      sizes: shares of a picture's size that it is cleaned at, the first of them 1; the
+        mean of what it changes counts. What it takes for a drop at one size alone has
+        less weight then, and large drops are better seen in a small copy.
     """
 
     multiple: int = 1
@@ -59,6 +62,7 @@ class Interface:
     sees_whole_picture: bool = True
     tile_factor: float = 1.0
     frame: int = 0
+    sizes: tuple[float, ...] = (1.0,)
 
 
 class Network(Protocol):

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import logging
+import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -31,6 +32,7 @@ _LARGEST_BATCH = 16
 _SMALLEST_TILE = 64
 _SHARED = 128  # sides of the smaller copies are padded to multiples of this
 _OVERSHOOT = 0.25  # of floats beyond [0, 1]
+_Result = tuple[np.ndarray, np.ndarray | None]  # a picture, and its maps if asked for
 
 
 @dataclasses.dataclass
@@ -68,7 +70,8 @@ class Derainer:
     """Removes raindrops from pictures. RGB on both sides, whatever the weights speak.
 
     Large pictures are cleaned at half their size as well, and so on: a network knows
-    drops as large as it was trained on, in pixels. See `Interface.frame` and `scales`.
+    drops as large as it was trained on, in pixels. See `Interface.frame`, `sizes` and
+    `scales`. Smoothing over frames is of the maps of a picture's own size.
 
     Args:
       loaded: the weights and their network.
@@ -102,7 +105,7 @@ class Derainer:
         # Pictures are padded to a multiple of this, and tiles start at one.
         self._multiple = self.interface.multiple
         self.steps = self.interface.num_maps
-        self.frame = self.interface.frame
+        self.frame, self.sizes = self.interface.frame, self.interface.sizes
         self._says_whole = self.interface.sees_whole_picture
         self.tile = tile // self._multiple * self._multiple
         third = self.tile // 3 // self._multiple * self._multiple
@@ -188,7 +191,7 @@ class Derainer:
         smoothing: Smoothing | None = None,
         batch: int | None = None,
         advance: Callable[[int], object] = lambda pixels: None,
-    ) -> list[tuple[np.ndarray, np.ndarray | None]]:
+    ) -> list[_Result]:
         """Several pictures through the network, as few calls as fit the memory.
 
         Args:
@@ -217,21 +220,70 @@ class Derainer:
         results = self._at_own_size(
             images, shape, attention, raw, smoothing, batch, advance
         )
-        return [self._and_smaller(*result) for result in results]
+        results = self._and_smaller(images, results, shape, attention, raw, batch)
+        return [self._and_half(*result) for result in results]
 
     def _and_smaller(
-        self, picture: np.ndarray, maps: np.ndarray | None
-    ) -> tuple[np.ndarray, np.ndarray | None]:
+        self,
+        images: Sequence[np.ndarray],
+        results: list[_Result],
+        shape: tiles.Size | None,
+        attention: bool,
+        raw: bool,
+        batch: int | None,
+    ) -> list[_Result]:
+        """Results and those of copies of the sizes that are wanted: their means."""
+        copies = [
+            self._copies(images, share, number % 2 == 1, shape, attention, raw, batch)
+            for number, share in enumerate(self.sizes[1:], start=1)
+        ]
+        if not copies:
+            return results
+        return [
+            scales.mean_of(image, result, copies_of_it)
+            for image, result, *copies_of_it in zip(
+                images, results, *copies, strict=True
+            )
+        ]
+
+    def _copies(
+        self,
+        images: Sequence[np.ndarray],
+        share: float,
+        mirrored: bool,
+        shape: tiles.Size | None,
+        attention: bool,
+        raw: bool,
+        batch: int | None,
+    ) -> list[scales.Copy]:
+        """A smaller copy of each picture, and what becomes of it.
+
+        Mirrored, its mistakes are less like those at the picture's own size.
+        """
+        way = np.s_[..., ::-1, :] if mirrored else np.s_[...]
+        small = [scales.smaller(i, _times(share, i.shape[:2]))[way] for i in images]
+        if self.is_tiled(self.padded_size(images[0].shape[:2])):
+            shape = self._shared_shape(small[0].shape[:2])
+        elif shape:
+            shape = self.padded_size(_times(share, shape))
+        step = len(small)
+        if self.exact_shapes:
+            # Of one padded size they were, and need not be now.
+            step, shape = 1, None
+        results = []
+        for start in range(0, len(small), step):
+            some = small[start : start + step]
+            results += self._at_own_size(some, shape, attention, raw, batch=batch)
+        copies = [scales.Copy(x, *r) for x, r in zip(small, results, strict=True)]
+        return [copy.mirrored() for copy in copies] if mirrored else copies
+
+    def _and_half(self, picture: np.ndarray, maps: np.ndarray | None) -> _Result:
         """A result, and what is found in a copy of half the size if it is large."""
         size = picture.shape[:2]
         if not self.frame or max(size) < 2 * self.frame:
             return picture, maps
         small = scales.half(picture)
-        shape = None
-        if not self.exact_shapes and not self.is_tiled(small.shape[:2]):
-            # Pictures of many sizes share a few compiled programs.
-            rows, columns = (-(-side // _SHARED) * _SHARED for side in small.shape[:2])
-            shape = self.padded_size((rows, columns))
+        shape = self._shared_shape(small.shape[:2])
         (clean, more), *_ = self.run_many([small], shape, maps is not None)
         if not picture.flags.writeable:
             picture = picture.copy()
@@ -240,16 +292,23 @@ class Derainer:
             maps = np.maximum(maps, scales.twice(more, size))
         return picture, maps
 
+    def _shared_shape(self, size: tiles.Size) -> tiles.Size | None:
+        """For pictures of many sizes to share a few compiled programs, if they may."""
+        if self.exact_shapes or self.is_tiled(size):
+            return None
+        rows, columns = (-(-side // _SHARED) * _SHARED for side in size)
+        return self.padded_size((rows, columns))
+
     def _at_own_size(
         self,
         images: Sequence[np.ndarray],
         shape: tiles.Size | None,
         attention: bool,
         raw: bool,
-        smoothing: Smoothing | None,
-        batch: int | None,
-        advance: Callable[[int], object],
-    ) -> list[tuple[np.ndarray, np.ndarray | None]]:
+        smoothing: Smoothing | None = None,
+        batch: int | None = None,
+        advance: Callable[[int], object] = lambda pixels: None,
+    ) -> list[_Result]:
         """`run_many`, whatever the pictures' size is."""
         if self.is_tiled(self.padded_size(images[0].shape[:2])):
             return [
@@ -383,6 +442,12 @@ class Derainer:
         if smoothing is not None:
             smoothing.previous = maps[-1].copy()
         return result, maps[:, :height, :width] if attention else None
+
+
+def _times(share: float, size: tiles.Size) -> tiles.Size:
+    """A smaller size; never smaller for a larger one."""
+    height, width = (max(math.ceil(share * side), 1) for side in size)
+    return height, width
 
 
 def _check_finite(loaded: LoadedGenerator) -> None:

@@ -1,10 +1,14 @@
-"""What is too large for a network, cleaned in a copy of half the size.
+"""Pictures cleaned in smaller copies, and what that changes brought back.
 
 A network knows drops as large as it was trained on, in pixels. A photograph of a phone
 has the same drops five times as large. So a large picture is cleaned at its own size,
-then at half of it, and so on; what the smaller picture changes is brought back to the
-larger. Plain arithmetic on arrays, by bands of rows, to bound the memory.
+then at half of it, and so on (`half`, `bring_back`). Beside that, a network may look at
+every picture at several sizes, and the mean of its changes counts (`smaller`,
+`mean_of`). Plain arithmetic on arrays, by bands of rows, to bound the memory.
 """
+
+import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image, ImageFilter
@@ -70,6 +74,90 @@ def bring_back(picture: np.ndarray, before: np.ndarray, after: np.ndarray) -> No
         picture[top:bottom] = np.where(change == 0, picture[top:bottom], changed)
 
 
+def smaller(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A smaller picture, bicubic.
+
+    Args:
+      picture: [H, W, 3], uint8, uint16 or float in [0, 1].
+      size: height and width of the result.
+
+    Returns:
+      [*size, 3] of the same type.
+    """
+    to = size[::-1], Image.Resampling.BICUBIC
+    if picture.dtype == np.uint8:
+        return np.asarray(Image.fromarray(picture).resize(*to))
+    channels = [to_float(picture[..., c]) for c in range(picture.shape[-1])]
+    small = [np.asarray(Image.fromarray(c).resize(*to)) for c in channels]
+    return from_float(np.stack(small, axis=-1), picture.dtype)
+
+
+@dataclasses.dataclass(frozen=True)
+class Copy:
+    """A smaller copy of a picture, and what became of it.
+
+    Attributes:
+      before: [h, w, 3], uint8, uint16 or float in [0, 1].
+      after: the same without drops; of any of these types.
+      maps: [N, h, w, 1], float32, or None.
+    """
+
+    before: np.ndarray
+    after: np.ndarray
+    maps: np.ndarray | None
+
+    def mirrored(self) -> "Copy":
+        """Left for right."""
+        maps = None if self.maps is None else self.maps[:, :, ::-1]
+        return Copy(self.before[:, ::-1], self.after[:, ::-1], maps)
+
+
+def mean_of(
+    picture: np.ndarray,
+    result: tuple[np.ndarray, np.ndarray | None],
+    copies: Sequence[Copy],
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """What became of a picture and of smaller copies: the mean.
+
+    Args:
+      picture: [H, W, 3], uint8, uint16 or float in [0, 1].
+      result: the same without drops, of any of these types; and maps [N, H, W, 1],
+        float32, or None.
+      copies: of any sizes, with maps if the result has some.
+
+    Returns:
+      The picture, changed by the mean of all changes, of the result's type (unclipped
+      if that is float); and the mean of the maps.
+    """
+    cleaned, maps = result
+    mean = np.empty_like(cleaned)
+    height, count = len(picture), 1 + len(copies)
+    for top in range(0, height, _ROWS):
+        rows = np.s_[top : min(top + _ROWS, height)]
+        given = to_float(picture[rows])
+        change = to_float(cleaned[rows]) - given
+        for copy in copies:
+            share = len(copy.before) / height
+            first = max(int(rows.start * share) - _AROUND, 0)
+            near = np.s_[first : int(rows.stop * share) + 1 + _AROUND]
+            more = to_float(copy.after[near]) - to_float(copy.before[near])
+            part = rows.start * share - first, rows.stop * share - first
+            change += _enlarge(more, part, more.shape[1], given.shape[:2])
+        changed = given + change / count
+        if cleaned.dtype.kind != "f":
+            changed = from_float(changed, cleaned.dtype)
+        mean[rows] = changed
+    if maps is None:
+        return mean, None
+    total = maps.copy()
+    for copy in copies:
+        assert copy.maps is not None, "the result has some"
+        whole = (0, copy.maps.shape[1])
+        for one, more in zip(total, copy.maps, strict=True):
+            one += _enlarge(more, whole, more.shape[1], one.shape[:2])
+    return mean, total / count
+
+
 def twice(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Maps of a copy of half the size, float32 [N, h, w, 1], as [N, *size, 1]."""
     part = (0, size[0] / 2)
@@ -92,8 +180,18 @@ def _twice(
     small: np.ndarray, part: tuple[float, float], shape: tuple[int, int]
 ) -> np.ndarray:
     """Rows `part` of a float32 [h, w, C] at twice the size, bilinear: [*shape, C]."""
+    return _enlarge(small, part, shape[1] / 2, shape)
+
+
+def _enlarge(
+    small: np.ndarray,
+    part: tuple[float, float],
+    width: float,
+    shape: tuple[int, int],
+) -> np.ndarray:
+    """Rows `part` and the first `width` columns, bilinear: [h, w, C] as [*shape, C]."""
     rows, columns = shape
-    box = (0, part[0], columns / 2, part[1])
+    box = (0, part[0], width, part[1])
     return np.stack(
         [
             np.asarray(

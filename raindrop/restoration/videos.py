@@ -45,6 +45,7 @@ def derain_video(
         "weights": derainer.identity,
         "tile": derainer.tile,
         "frame": derainer.frame,
+        "sizes": list(derainer.sizes),
         "temporal": options.temporal,
     }
     alpha = info.alpha and containers.holds_alpha(job.target)

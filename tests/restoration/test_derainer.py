@@ -1,3 +1,5 @@
+import dataclasses
+import math
 import subprocess
 import sys
 
@@ -85,6 +87,30 @@ def test_large_pictures_are_cleaned_at_half_their_size_too(dtype):
     larger = np.maximum(maps, scales.twice(more, image.shape[:2]))
     np.testing.assert_allclose(output_maps, larger, atol=1e-5)
     assert derainer.run(image)[0].shape == image.shape
+
+
+def test_smaller_copies_have_their_share():
+    fields = {**LOADED.fields, "sizes": (1.0, 0.75, 0.5)}
+    derainer = Derainer(dataclasses.replace(LOADED, fields=fields))
+    alone = Derainer(LOADED)
+    images = [picture(*size) for size in [(45, 61), (24, 35)]]
+    together = derainer.run_many(images, shape=(48, 64), attention=True, raw=True)
+    for image, (output, maps) in zip(images, together, strict=True):
+        copies = []
+        for share, way in ((0.75, np.s_[..., ::-1, :]), (0.5, np.s_[...])):
+            size = [math.ceil(share * side) for side in image.shape[:2]]
+            small = scales.smaller(image, tuple(size))
+            result, more = alone.run(small[way])
+            copies.append(scales.Copy(small, result[way], more[way]))
+        expected, mean = scales.mean_of(image, alone.run(image), copies)
+        np.testing.assert_allclose(output, expected, atol=1e-5)
+        np.testing.assert_allclose(maps, mean, atol=1e-5)
+    tiled = Derainer(dataclasses.replace(LOADED, fields=fields), tile=256)
+    image = picture(300, 301)
+    whole, cut = derainer.run(image), tiled.run(image)
+    np.testing.assert_allclose(cut[0], whole[0], atol=0.5 / 255)
+    with pytest.raises(ValueError, match="are 1 and smaller shares"):
+        Derainer(dataclasses.replace(LOADED, fields={**fields, "sizes": (0.5,)}))
 
 
 def test_batches_compile_once():

@@ -51,3 +51,27 @@ def test_bands_of_rows_do_not_show(monkeypatch):
         scales.bring_back(changed, small, after)
         results.append(changed)
     np.testing.assert_allclose(*results, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_the_mean_of_changes(dtype, monkeypatch):
+    monkeypatch.setattr(scales, "_ROWS", 8)
+    picture = noise(37, 50, dtype)
+    small = scales.smaller(picture, (28, 38))
+    assert small.shape == (28, 38, 3) and small.dtype == dtype
+    maps, fewer = np.ones((2, 37, 50, 1), np.float32), np.zeros((2, 28, 38, 1))
+    same, mean = scales.mean_of(
+        picture, (picture, maps), [scales.Copy(small, small, fewer.astype(np.float32))]
+    )
+    np.testing.assert_allclose(same, picture, atol=1e-6)
+    np.testing.assert_array_equal(mean, np.full_like(maps, 0.5))
+    # A third of what two copies change, and of what the picture itself does.
+    raw = noise(37, 50)
+    thirds = [
+        scales.mean_of(raw, (raw + own, None), [scales.Copy(low, low + by, None)] * 2)[
+            0
+        ]
+        for low in [scales.smaller(raw, (28, 38))]
+        for own, by in ((np.float32(0.3), 0), (0, np.float32(0.15)))
+    ]
+    np.testing.assert_allclose(thirds, [raw + 0.1] * 2, atol=1e-6)
