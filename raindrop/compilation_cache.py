@@ -1,7 +1,13 @@
-"""XLA's compiled programs, kept for the next run."""
+"""XLA's compiled programs, and what takes long to find out, kept for the next run."""
 
+import functools
+import hashlib
+import json
 import os
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jax
 
@@ -36,3 +42,37 @@ def enable() -> None:
     jax.config.update("jax_compilation_cache_dir", str(path))
     # Smaller ones compile about as fast as they are read.
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+
+
+def remembered(question: Any, find_out: Callable[[], Any]) -> Any:
+    """What an earlier run found out about networks; found out now if none did.
+
+    Args:
+      question: all that the answer depends on beside the code of `raindrop.models` and
+        JAX; JSON can hold it.
+      find_out: gives the answer, which JSON can hold.
+    """
+    if not jax.config.jax_compilation_cache_dir:
+        return find_out()
+    text = json.dumps([question, jax.__version__, _code_of_models()], sort_keys=True)
+    name = f"answer-{hashlib.sha256(text.encode()).hexdigest()}.json"
+    path = Path(jax.config.jax_compilation_cache_dir) / name
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError):
+        answer = find_out()
+    try:
+        with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as part:
+            json.dump(answer, part)
+        os.replace(part.name, path)
+    except OSError:
+        pass  # it only saves time
+    return answer
+
+
+@functools.cache
+def _code_of_models() -> str:
+    code = hashlib.sha256()
+    for path in sorted((Path(__file__).parent / "models").rglob("*.py")):
+        code.update(path.read_bytes())
+    return code.hexdigest()

@@ -2,6 +2,7 @@ import os
 import subprocess
 import sys
 
+import jax
 import pytest
 
 from raindrop import compilation_cache
@@ -35,3 +36,29 @@ def test_programs_are_kept(tmp_path):
     environment = {**os.environ, "RAINDROP_CACHE": str(tmp_path)}
     subprocess.run([sys.executable, "-c", PROGRAM], env=environment, check=True)
     assert any((tmp_path / "xla").iterdir())
+
+
+def test_answers_are_kept(tmp_path, monkeypatch):
+    monkeypatch.setenv("RAINDROP_CACHE", str(tmp_path))
+    before = jax.config.jax_compilation_cache_dir
+    asked = []
+
+    def ask(question):
+        def find_out():
+            asked.append(question)
+            return {"of": question}
+
+        return compilation_cache.remembered(question, find_out)
+
+    try:
+        jax.config.update("jax_compilation_cache_dir", None)
+        assert ask("a") == ask("a") == {"of": "a"}  # no cache, and nothing is written
+        compilation_cache.enable()
+        assert ask("a") == ask("a") == {"of": "a"}
+        assert ask("b") == {"of": "b"}
+        assert asked == ["a", "a", "a", "b"]
+        for path in (tmp_path / "xla").iterdir():
+            path.write_text("damaged")
+        assert ask("b") == {"of": "b"}
+    finally:
+        jax.config.update("jax_compilation_cache_dir", before)

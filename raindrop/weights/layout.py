@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
 
+from raindrop import compilation_cache
 from raindrop.errors import UserError
 from raindrop.models import generator
 
@@ -43,11 +44,19 @@ class Place:
 def parameter_shapes(fields: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
     """Shapes of the parameters of the generator with these fields, by path."""
     net = generator.from_fields(fields)
-    size = generator.example_size(net)
-    image = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
-    tree = jax.eval_shape(net.init, jax.random.key(0), image)["params"]
-    shapes = traverse_util.flatten_dict(tree, sep="/")
-    return {path: leaf.shape for path, leaf in shapes.items()}
+
+    def traced() -> dict[str, tuple[int, ...]]:
+        size = generator.example_size(net)
+        image = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
+        tree = jax.eval_shape(net.init, jax.random.key(0), image)["params"]
+        shapes = traverse_util.flatten_dict(tree, sep="/")
+        return {path: leaf.shape for path, leaf in shapes.items()}
+
+    if not type(net).__module__.startswith("raindrop.models."):
+        return traced()  # its code is elsewhere, and may change
+    question = ["parameter shapes", generator.complete(fields)]
+    shapes = compilation_cache.remembered(question, traced)
+    return {path: tuple(shape) for path, shape in shapes.items()}
 
 
 def assemble(
