@@ -180,7 +180,13 @@ def make_finisher(config: Any) -> Callable[..., dict[str, jax.Array]]:
                 )
         return {"rainy": rainy, "clean": clean, "mask": mask}
 
-    return jax.pmap(jax.vmap(finish_one))
+    def finish(*batch: jax.Array) -> dict[str, jax.Array]:
+        if jax.default_backend() == "cpu":
+            # One after the other they stay in the cache, and skip what they need not.
+            return jax.lax.map(lambda one: finish_one(*one), batch)
+        return jax.vmap(finish_one)(*batch)
+
+    return jax.pmap(finish)
 
 
 def batches(

@@ -110,13 +110,15 @@ def unfocus(scene: jax.Array, drawn: Drawn, settings: Settings) -> jax.Array:
     """
     if settings.sharp == 0 or settings.deep == 1:  # costs nothing where it is not used
         return scene
-    linear = to_linear(scene)
-    # Lamps are brighter than a photograph shows: out of focus they are discs.
-    linear = linear * (1 + drawn["expansion"] * linear**8)
-    blurred = _through_aperture(
-        linear, drawn["scene_defocus"], settings.scene_defocus[1], drawn, settings
-    )
-    return jnp.where(drawn["scene_defocus"] > 0, to_encoded(blurred), scene)
+
+    def blurred() -> jax.Array:
+        linear = to_linear(scene)
+        # Lamps are brighter than a photograph shows: out of focus they are discs.
+        linear = linear * (1 + drawn["expansion"] * linear**8)
+        radius, largest = drawn["scene_defocus"], settings.scene_defocus[1]
+        return to_encoded(_through_aperture(linear, radius, largest, drawn, settings))
+
+    return jax.lax.cond(drawn["scene_defocus"] > 0, blurred, lambda: scene)
 
 
 def _through_aperture(

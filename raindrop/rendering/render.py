@@ -96,23 +96,25 @@ def _with_drops(
     dry_key, kinds_key, patch_key, noise_key, *drop_keys = jax.random.split(
         key, 4 + len(settings.cell)
     )
-    wet = jax.random.uniform(dry_key) >= settings.dry
     height, width, _ = clean.shape
-    layer = water(
-        kinds_key, patch_key, drop_keys, (height, width), wet, drawn, settings
-    )
-    linear = to_linear(scene)
-    sky = sky_light(linear, drawn, settings)
-    light = drop_light(linear, layer, sky, drawn, settings)
-    exposed = expose(
-        noise_key, to_linear(clean), layer.coverage, light, sky, drawn, settings
-    )
-    # Where nothing changes it, exactly what is there without drops: no round trip
-    # through linear light.
-    rainy = jnp.where(exposed.changed & wet, exposed.picture, clean)
-    if settings.mask_rule == "difference":
-        difference = jnp.max(jnp.abs(rainy - clean), -1, keepdims=True)
-        mask = difference > settings.mask_difference
-    else:
-        mask = exposed.alpha > settings.mask_coverage
-    return rainy, mask
+
+    def wet() -> tuple[jax.Array, jax.Array]:
+        layer = water(kinds_key, patch_key, drop_keys, (height, width), drawn, settings)
+        linear = to_linear(scene)
+        sky = sky_light(linear, drawn, settings)
+        light = drop_light(linear, layer, sky, drawn, settings)
+        exposed = expose(
+            noise_key, to_linear(clean), layer.coverage, light, sky, drawn, settings
+        )
+        # Where nothing changes it, exactly what is there without drops: no round trip
+        # through linear light.
+        rainy = jnp.where(exposed.changed, exposed.picture, clean)
+        if settings.mask_rule == "difference":
+            difference = jnp.max(jnp.abs(rainy - clean), -1, keepdims=True)
+            return rainy, difference > settings.mask_difference
+        return rainy, exposed.alpha > settings.mask_coverage
+
+    def dry() -> tuple[jax.Array, jax.Array]:
+        return clean, jnp.zeros((height, width, 1), bool)
+
+    return jax.lax.cond(jax.random.uniform(dry_key) >= settings.dry, wet, dry)

@@ -1,5 +1,6 @@
 """The water on the pane: where it is, and how its surface is tilted."""
 
+import functools
 import math
 from typing import NamedTuple
 
@@ -27,7 +28,6 @@ def water(
     patch_key: jax.Array,
     drop_keys: list[jax.Array],
     shape: tuple[int, int],
-    wet: jax.Array,
     drawn: Drawn,
     settings: Settings,
 ) -> Water:
@@ -38,7 +38,6 @@ def water(
       patch_key: of how the density varies over the pane.
       drop_keys: of the drops, one for each kind.
       shape: rows and columns of the picture.
-      wet: bool []; False leaves the pane dry.
       drawn: the pane's values.
       settings: what is drawn for each kind and drop.
     """
@@ -50,9 +49,10 @@ def water(
         smallest, largest = settings.radius[kind]
         low, high = settings.density[kind]
         density = low + (high - low) * u[0, kind]
-        carried = wet & (u[1, kind] < settings.presence[kind])
+        carried = u[1, kind] < settings.presence[kind]
         carried &= drawn["defocus"] >= settings.least_defocus[kind]
-        field += _metaballs(
+        metaballs = functools.partial(
+            _metaballs,
             kind_key,
             shape,
             max(round(settings.cell[kind] * scale), 2),
@@ -60,9 +60,12 @@ def water(
                 smallest * scale * drawn["closeness"],
                 largest * scale * drawn["closeness"],
             ),
-            jnp.where(carried, density, 0) * patches[..., kind],
+            density * patches[..., kind],
             drawn,
             settings,
+        )
+        field += jax.lax.cond(
+            carried, metaballs, functools.partial(jnp.zeros, field.shape)
         )
     if settings.enlarged:
         field = _enlarge(field, drawn["enlargement"])
@@ -158,20 +161,27 @@ def _metaballs(
       quarter of its gradient by x and y, and the sums of w^2 times each value of
       `_OF_A_DROP`.
     """
-    rows, columns = math.ceil(shape[0] / cell), math.ceil(shape[1] / cell)
     table_key, normal_key, warp_key = jax.random.split(key, 3)
     drops = _drops(table_key, normal_key, shape, cell, radius, density, drawn, settings)
-    warp = _smooth_noise(warp_key, (rows * cell, columns * cell, 2), max(cell // 3, 2))
-    warp = (warp * drawn["irregularity"] * cell).reshape(rows, cell, columns, cell, 2)
-    within = jnp.arange(cell) + 0.5
-    y = within[None, :, None, None] + warp[..., 0]
-    x = within[None, None, None, :] + warp[..., 1]
+    height, width = shape
+    # Whole cells may reach far beyond the picture; rows are computed by parts of one.
+    parts = math.gcd(cell, 8)
+    part = cell // parts
+    rows = math.ceil(height / part)
+    cells = [math.ceil(side / cell) * cell for side in shape]
+    warp = _smooth_noise(warp_key, (*cells, 2), max(cell // 3, 2), (rows * part, width))
+    warp = (warp * drawn["irregularity"] * cell).reshape(rows, part, width, 2)
+    row, first = jnp.divmod(jnp.arange(rows), parts)
+    y = (first * part)[:, None, None] + jnp.arange(part)[:, None] + 0.5 + warp[..., 0]
+    column, within = jnp.divmod(jnp.arange(width), cell)
+    x = within + 0.5 + warp[..., 1]
+    # Of every column of pixels the drops in its cells and those beside them.
+    wide = jnp.stack([drops[:, :, column + j] for j in range(3)])
 
     def add(near: int, sums: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
         """Adds the drops of one of the nine cells around each pixel's."""
         i, j = near // 3, near % 3
-        one = jax.lax.dynamic_slice(drops, (0, i, j), (drops.shape[0], rows, columns))
-        one = one[:, :, None, :, None]
+        one = wide[j][:, row + i, None]
         (at_y, at_x, length, taper, stretch, inverse), of_one = one[:6], one[6:]
         down = (y - (i - 1) * cell - at_y) / stretch
         right = x - (j - 1) * cell - at_x
@@ -188,13 +198,12 @@ def _metaballs(
             of_drops + w**2 * of_one,
         )
 
-    zeros = jnp.zeros((rows, cell, columns, cell))
+    zeros = jnp.zeros((rows, part, width))
     # A loop rather than nine copies: it compiles in a fraction of the time.
     start = (zeros, zeros, zeros, jnp.zeros((len(_OF_A_DROP), *zeros.shape)))
     *sums, of_drops = jax.lax.fori_loop(0, 9, add, start)
     field = jnp.concatenate([jnp.stack(sums), of_drops])
-    field = jnp.moveaxis(field, 0, -1).reshape(rows * cell, columns * cell, -1)
-    return field[: shape[0], : shape[1]]
+    return jnp.moveaxis(field, 0, -1).reshape(rows * part, width, -1)[:height]
 
 
 def _drops(
@@ -256,12 +265,24 @@ def _drops(
 
 
 def _smooth_noise(
-    key: jax.Array, shape: tuple[int, int, int], wavelength: int
+    key: jax.Array,
+    shape: tuple[int, int, int],
+    wavelength: int,
+    shown: tuple[int, int] | None = None,
 ) -> jax.Array:
-    """Smooth noise in [-1, 1] of `shape` [H, W, C], varying over `wavelength`."""
+    """Smooth noise in [-1, 1] of `shape` [H, W, C], varying over `wavelength`.
+
+    Of its upper left part alone where a size is to be `shown`.
+    """
     height, width, channels = shape
     knots = (math.ceil(height / wavelength) + 3, math.ceil(width / wavelength) + 3)
     coarse = jax.random.uniform(key, (*knots, channels), minval=-1, maxval=1)
-    full = (knots[0] * wavelength, knots[1] * wavelength, channels)
-    fine = jax.image.resize(coarse, full, "cubic")
-    return fine[wavelength : wavelength + height, wavelength : wavelength + width]
+    return jax.image.scale_and_translate(
+        coarse,
+        (*(shown or (height, width)), channels),
+        (0, 1),
+        jnp.full(2, wavelength, jnp.float32),
+        # From the second knot on: a cubic asks one more on every side.
+        jnp.full(2, -wavelength, jnp.float32),
+        "cubic",
+    )
