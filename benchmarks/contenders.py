@@ -22,6 +22,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from raindrop.compilation_cache import compile_ahead
 from raindrop.models import generator, vgg
 from raindrop.models.discriminator import Discriminator
 from raindrop.training.losses import Objective
@@ -114,8 +115,8 @@ def jax_train_step(
         ema_decay=0.999,
     )
     start = time.perf_counter()
-    lowered = jax.jit(step, donate_argnums=0).lower(state, vgg_params, data)
-    compiled = lowered.compile()
+    jitted = jax.jit(step, donate_argnums=0)
+    compiled = compile_ahead(jitted, state, vgg_params, data)
     seconds = time.perf_counter() - start
 
     def run() -> None:

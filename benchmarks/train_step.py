@@ -8,6 +8,7 @@ of its own each, and with --memory the only thing that is measured. The last lin
 ratio of times.
 """
 
+import argparse
 import sys
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,12 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=256, help="side of the crops")
     parser.add_argument("--memory", action="store_true", help="measure memory alone")
     parser.add_argument("--unroll", action="store_true", help="write out the scan")
-    parser.add_argument("--remat", action="store_true", help="recompute its steps")
+    parser.add_argument(
+        "--remat",
+        action=argparse.BooleanOptionalAction,
+        default=True,  # as in configs/default.py
+        help="recompute its steps in the backward pass",
+    )
     parser.add_argument(
         "--plain",
         action="store_true",

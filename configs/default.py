@@ -87,9 +87,9 @@ def get_config() -> ConfigDict:
     config.model.generator.attention.share_steps = True
     config.model.generator.attention.recurrent_hidden = True
     # Steps written out one after the other, or a loop; computed again in the backward
-    # pass, which saves most of the memory, or kept.
+    # pass, which saves most of the memory and takes little time, or kept.
     config.model.generator.attention.unroll = False
-    config.model.generator.attention.remat = False
+    config.model.generator.attention.remat = True
     config.model.generator.autoencoder = ConfigDict()
     config.model.generator.autoencoder.channels = 64
     config.model.generator.autoencoder.last_channels = 0  # half of channels

@@ -39,6 +39,7 @@ def get_config() -> ConfigDict:
     attention.channels = 24
     attention.num_blocks = 1
     attention.sigmoid_map = True
+    attention.remat = False  # two slim steps take little memory
     generator = config.model.generator
     generator.signed = True
     # A fresh network gives back its input. With pictures painted from nothing the gate

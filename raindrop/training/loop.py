@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 from ml_collections import ConfigDict
 
+from raindrop.compilation_cache import compile_ahead
 from raindrop.data import pipeline
 from raindrop.errors import UserError
 from raindrop.media import atomic, pictures
@@ -200,6 +201,8 @@ class _Run:
             del self._state  # the step donates it
             for done in range(self._first_step + 1, training.num_steps + 1):
                 batch = next(self._batches)
+                if done == self._first_step + 1:
+                    step = compile_ahead(step, state, vgg_params, batch)
                 state, metrics = step(state, vgg_params, batch)
                 if self._after_step(done, state, metrics, batch):
                     break
