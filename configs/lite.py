@@ -47,6 +47,7 @@ def get_config() -> ConfigDict:
     generator.residual = True
     generator.patch_size = 2
     generator.attention_patch_size = 4
+    generator.sizes = (1.0, 0.75)
     generator.autoencoder = ConfigDict(
         {
             "kind": "residual",

@@ -6,7 +6,6 @@ import functools
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -75,12 +74,13 @@ def remembered(question: Any, find_out: Callable[[], Any]) -> Any:
         return json.loads(path.read_text())
     except (OSError, ValueError):
         answer = find_out()
+    part = path.with_suffix(f".{os.getpid()}")
     try:
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as part:
-            json.dump(answer, part)
-        os.replace(part.name, path)
-    except OSError:
-        pass  # it only saves time
+        part.write_text(json.dumps(answer))
+        os.replace(part, path)
+    except OSError:  # it only saves time
+        with contextlib.suppress(OSError):
+            part.unlink()
     return answer
 
 

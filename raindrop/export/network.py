@@ -73,11 +73,13 @@ def halves(
 
 def metadata(loaded: LoadedGenerator) -> dict[str, str]:
     """What an exported file says of itself."""
-    multiple = generator.from_fields(loaded.fields).interface.multiple
+    interface = generator.from_fields(loaded.fields).interface
+    multiple = interface.multiple
     return {
         "name": loaded.source,
         "sha256": loaded.sha256 or checkpoints.digest(loaded.params),
         "multiple": str(multiple),
+        "sizes": ", ".join(map(str, interface.sizes)),
         "licence": loaded.licence or "not stated; ask those who trained the weights",
         "values": "RGB in [0, 1], float32; clip the result",
         "padding": f"height and width to a multiple of {multiple}, by reflection",

@@ -45,10 +45,17 @@ class Smoothing:
     Attributes:
       weight: of the frame before, from 0 (nothing changes) to below 1.
       previous: map of the frame before, [H, W, 1], padded as the network takes it.
+      smaller: the same for smaller copies, by their share of the frame's size. A video
+        that is resumed begins these anew.
     """
 
     weight: float
     previous: np.ndarray | None = None
+    smaller: dict[float, "Smoothing"] = dataclasses.field(default_factory=dict)
+
+    def at(self, share: float) -> "Smoothing":
+        """That of the copies of this share of the size."""
+        return self.smaller.setdefault(share, Smoothing(self.weight))
 
     def of(self, maps: np.ndarray, windows: Sequence[Any]) -> np.ndarray:
         """The maps of several windows of one frame, smoothed; keeps nothing."""
@@ -71,7 +78,7 @@ class Derainer:
 
     Large pictures are cleaned at half their size as well, and so on: a network knows
     drops as large as it was trained on, in pixels. See `Interface.frame`, `sizes` and
-    `scales`. Smoothing over frames is of the maps of a picture's own size.
+    `scales`.
 
     Args:
       loaded: the weights and their network.
@@ -80,6 +87,10 @@ class Derainer:
         again for networks on patches of pixels, which see further and take less
         memory. Smaller tiles overlap less.
       engine: what computes the network of these weights; JAX by default.
+
+    Attributes:
+      sizes: shares of a picture's size that it is cleaned at, as in `Interface`; (1.0,)
+        is quicker and less clean.
 
     Raises:
       UserError: tiles that are too small, or weights that are not finite.
@@ -220,7 +231,10 @@ class Derainer:
         results = self._at_own_size(
             images, shape, attention, raw, smoothing, batch, advance
         )
-        results = self._and_smaller(images, results, shape, attention, raw, batch)
+        if len(self.sizes) > 1:
+            results = self._and_smaller(
+                images, results, shape, attention, raw, smoothing, batch
+            )
         return [self._and_half(*result) for result in results]
 
     def _and_smaller(
@@ -230,15 +244,19 @@ class Derainer:
         shape: tiles.Size | None,
         attention: bool,
         raw: bool,
+        smoothing: Smoothing | None,
         batch: int | None,
     ) -> list[_Result]:
         """Results and those of copies of the sizes that are wanted: their means."""
-        copies = [
-            self._copies(images, share, number % 2 == 1, shape, attention, raw, batch)
-            for number, share in enumerate(self.sizes[1:], start=1)
-        ]
-        if not copies:
-            return results
+        copies = []
+        for number, share in enumerate(self.sizes[1:], start=1):
+            steady = smoothing and smoothing.at(share)
+            mirrored = number % 2 == 1
+            copies.append(
+                self._copies(
+                    images, share, mirrored, shape, attention, raw, steady, batch
+                )
+            )
         return [
             scales.mean_of(image, result, copies_of_it)
             for image, result, *copies_of_it in zip(
@@ -254,6 +272,7 @@ class Derainer:
         shape: tiles.Size | None,
         attention: bool,
         raw: bool,
+        smoothing: Smoothing | None,
         batch: int | None,
     ) -> list[scales.Copy]:
         """A smaller copy of each picture, and what becomes of it.
@@ -266,14 +285,14 @@ class Derainer:
             shape = self._shared_shape(small[0].shape[:2])
         elif shape:
             shape = self.padded_size(_times(share, shape))
-        step = len(small)
-        if self.exact_shapes:
-            # Of one padded size they were, and need not be now.
-            step, shape = 1, None
+        # Of one padded size they were, and need not be now.
+        step = 1 if self.exact_shapes else len(small)
+        if self.exact_shapes or smoothing:
+            shape = None
         results = []
         for start in range(0, len(small), step):
             some = small[start : start + step]
-            results += self._at_own_size(some, shape, attention, raw, batch=batch)
+            results += self._at_own_size(some, shape, attention, raw, smoothing, batch)
         copies = [scales.Copy(x, *r) for x, r in zip(small, results, strict=True)]
         return [copy.mirrored() for copy in copies] if mirrored else copies
 

@@ -171,9 +171,10 @@ def test_importing_the_package_loads_nothing_heavy():
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("tiled", [False, True])
-def test_smoothing_steadies_the_map(derainer, small_tiles, tiled):
-    one = small_tiles if tiled else derainer
+@pytest.mark.parametrize(("tile", "sizes"), [(0, (1.0,)), (256, (1.0,)), (0, (1, 0.5))])
+def test_smoothing_steadies_the_map(tile, sizes):
+    one = Derainer(LOADED, tile=tile)
+    one.sizes = sizes
     frames = [picture(250, 270) for _ in range(4)]
     plain = one.run_many(frames, attention=True, raw=True)
     none = one.run_many(frames, attention=True, raw=True, smoothing=Smoothing(0.0))
