@@ -38,7 +38,9 @@ def one_picture(folder: Path, pixels: int) -> Path:
     """A JPEG of about so many pixels, 3 : 2."""
     height = round(math.sqrt(pixels / 1.5))
     path = folder / f"{pixels}.jpg"
-    Image.fromarray(picture(height, round(1.5 * height))).save(path)
+    # Enlarged, for this process to stay small: what it had counts as its children's.
+    small = Image.fromarray(picture(*SMALL))
+    small.resize((round(1.5 * height), height)).save(path)
     return path
 
 
