@@ -49,8 +49,12 @@ def compile_ahead(function: Any, *arguments: Any) -> Callable[..., Any]:
     """A jitted (or pmapped) function, compiled for arguments like these.
 
     The memory that compilation took goes back to the system, half a gigabyte for a
-    training step: glibc would keep it, beside what the function itself takes.
+    training step: glibc would keep it, beside what the function itself takes. Where
+    several processes share a pmapped function it is as it was: it takes a process's own
+    part of the arguments then, which a compiled one does not.
     """
+    if jax.process_count() > 1:
+        return function
     compiled = function.lower(*arguments).compile()
     with contextlib.suppress(OSError, AttributeError):  # of another C library
         ctypes.CDLL(None).malloc_trim(0)

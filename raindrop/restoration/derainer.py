@@ -313,7 +313,7 @@ class Derainer:
 
     def _shared_shape(self, size: tiles.Size) -> tiles.Size | None:
         """For pictures of many sizes to share a few compiled programs, if they may."""
-        if self.exact_shapes or self.is_tiled(size):
+        if self.exact_shapes or self.is_tiled(self.padded_size(size)):
             return None
         rows, columns = (-(-side // _SHARED) * _SHARED for side in size)
         return self.padded_size((rows, columns))

@@ -118,8 +118,8 @@ def test_saved_model_agrees_with_the_published_graph(tmp_path):
 
 def test_config_trains_the_saved_models_network():
     config = config_derainnet.get_config()
-    net = generator.from_fields(config.model.generator)
-    assert net == generator.from_fields(derainnet.fields(4, 1, False))
+    trained = generator.complete(config.model.generator.to_dict())
+    assert trained == generator.complete(derainnet.fields(4, 1, False))
 
 
 def test_checkpoint_of_300_variables_agrees_with_its_graph(checkpoint):
