@@ -52,7 +52,7 @@ def test_rendered_drops_go_and_dry_pictures_stay(derainer):
         (data.chelsea(), 24),
         (data.coffee(), 42),
         (data.astronaut(), 44),
-        (data.rocket(), 44),
+        (data.rocket(), 45),
     ):
         assert score(derainer.derain(clean), clean, "rgb")["psnr"] > least
 
