@@ -168,8 +168,10 @@ def _metaballs(
     parts = math.gcd(cell, 8)
     part = cell // parts
     rows = math.ceil(height / part)
-    cells = [math.ceil(side / cell) * cell for side in shape]
-    warp = _smooth_noise(warp_key, (*cells, 2), max(cell // 3, 2), (rows * part, width))
+    down, across = (math.ceil(side / cell) * cell for side in shape)
+    warp = _smooth_noise(
+        warp_key, (down, across, 2), max(cell // 3, 2), (rows * part, width)
+    )
     warp = (warp * drawn["irregularity"] * cell).reshape(rows, part, width, 2)
     row, first = jnp.divmod(jnp.arange(rows), parts)
     y = (first * part)[:, None, None] + jnp.arange(part)[:, None] + 0.5 + warp[..., 0]
