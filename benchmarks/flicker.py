@@ -14,7 +14,7 @@ import numpy as np
 from tiles import load, scene
 
 from raindrop.media import pictures, pixel_values
-from raindrop.restoration.derainer import Smoothing
+from raindrop.restoration.smoothing import Smoothing
 
 
 def change(frames: list[np.ndarray]) -> float:

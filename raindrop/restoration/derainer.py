@@ -1,12 +1,10 @@
 """A generator over arrays: pictures of any size, batches, tiles, several devices."""
 
-import dataclasses
 import functools
 import logging
 import math
 import os
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 import jax
 import numpy as np
@@ -18,6 +16,7 @@ from raindrop.media.pixel_values import from_float, to_float
 from raindrop.models import generator
 from raindrop.restoration import scales, tiles
 from raindrop.restoration.engine import Engine, JaxEngine
+from raindrop.restoration.smoothing import Smoothing
 from raindrop.weights import PRETRAINED, LoadedGenerator
 
 _LOG = logging.getLogger(__name__)
@@ -33,44 +32,6 @@ _SMALLEST_TILE = 64
 _SHARED = 128  # sides of the smaller copies are padded to multiples of this
 _OVERSHOOT = 0.25  # of floats beyond [0, 1]
 _Result = tuple[np.ndarray, np.ndarray | None]  # a picture, and its maps if asked for
-
-
-@dataclasses.dataclass
-class Smoothing:
-    """Steadies the last attention map over the frames of a video.
-
-    A_t' = weight * A_(t-1)' + (1 - weight) * A_t: drops stay where they are on the
-    glass while the scene behind them moves.
-
-    Attributes:
-      weight: of the frame before, from 0 (nothing changes) to below 1.
-      previous: map of the frame before, [H, W, 1], padded as the network takes it.
-      smaller: the same for smaller copies, by their share of the frame's size. A video
-        that is resumed begins these anew.
-    """
-
-    weight: float
-    previous: np.ndarray | None = None
-    smaller: dict[float, "Smoothing"] = dataclasses.field(default_factory=dict)
-
-    def at(self, share: float) -> "Smoothing":
-        """That of the copies of this share of the size."""
-        return self.smaller.setdefault(share, Smoothing(self.weight))
-
-    def of(self, maps: np.ndarray, windows: Sequence[Any]) -> np.ndarray:
-        """The maps of several windows of one frame, smoothed; keeps nothing."""
-        if self.previous is None:
-            return maps
-        before = np.stack([self.previous[window] for window in windows])
-        return self.weight * before + (1 - self.weight) * maps
-
-    def over_frames(self, maps: np.ndarray) -> np.ndarray:
-        """The maps of consecutive frames [B, H, W, 1], smoothed; keeps the last."""
-        smoothed = []
-        for one in maps:
-            self.previous = self.of(one[None], [np.s_[:]])[0]
-            smoothed.append(self.previous)
-        return np.stack(smoothed)
 
 
 class Derainer:
@@ -228,41 +189,21 @@ class Derainer:
             _check_range(image)
         if smoothing is not None and not self.steps:
             raise UserError("these weights have no attention map to smooth")
-        results = self._at_own_size(
-            images, shape, attention, raw, smoothing, batch, advance
+        clean = functools.partial(
+            self._at_own_size, attention=attention, raw=raw, batch=batch
         )
-        if len(self.sizes) > 1:
-            results = self._and_smaller(
-                images, results, shape, attention, raw, smoothing, batch
-            )
-        return [self._and_half(*result) for result in results]
-
-    def _and_smaller(
-        self,
-        images: Sequence[np.ndarray],
-        results: list[_Result],
-        shape: tiles.Size | None,
-        attention: bool,
-        raw: bool,
-        smoothing: Smoothing | None,
-        batch: int | None,
-    ) -> list[_Result]:
-        """Results and those of copies of the sizes that are wanted: their means."""
-        copies = []
-        for number, share in enumerate(self.sizes[1:], start=1):
-            steady = smoothing and smoothing.at(share)
-            mirrored = number % 2 == 1
-            copies.append(
-                self._copies(
-                    images, share, mirrored, shape, attention, raw, steady, batch
-                )
-            )
-        return [
-            scales.mean_of(image, result, copies_of_it)
-            for image, result, *copies_of_it in zip(
-                images, results, *copies, strict=True
-            )
+        results = clean(images, shape, smoothing=smoothing, advance=advance)
+        copies = [
+            # Mirrored, its mistakes are less like those at the picture's own size.
+            self._copies(images, share, number % 2 == 1, shape, smoothing, clean)
+            for number, share in enumerate(self.sizes[1:], start=1)
         ]
+        if copies:
+            results = [
+                scales.mean_of(image, result, of_it)
+                for image, result, *of_it in zip(images, results, *copies, strict=True)
+            ]
+        return [self._and_half(*result) for result in results]
 
     def _copies(
         self,
@@ -270,14 +211,12 @@ class Derainer:
         share: float,
         mirrored: bool,
         shape: tiles.Size | None,
-        attention: bool,
-        raw: bool,
         smoothing: Smoothing | None,
-        batch: int | None,
+        clean: Callable[..., list[_Result]],
     ) -> list[scales.Copy]:
-        """A smaller copy of each picture, and what becomes of it.
+        """A smaller copy of each picture, and what `clean` makes of it.
 
-        Mirrored, its mistakes are less like those at the picture's own size.
+        Arguments as for `run_many`; smoothing is that of the pictures themselves.
         """
         way = np.s_[..., ::-1, :] if mirrored else np.s_[...]
         small = [scales.smaller(i, _times(share, i.shape[:2]))[way] for i in images]
@@ -292,7 +231,7 @@ class Derainer:
         results = []
         for start in range(0, len(small), step):
             some = small[start : start + step]
-            results += self._at_own_size(some, shape, attention, raw, smoothing, batch)
+            results += clean(some, shape, smoothing=smoothing and smoothing.at(share))
         copies = [scales.Copy(x, *r) for x, r in zip(small, results, strict=True)]
         return [copy.mirrored() for copy in copies] if mirrored else copies
 

@@ -9,8 +9,9 @@ import numpy as np
 
 from raindrop.media import containers, pictures, segments, video
 from raindrop.restoration import prefetch
-from raindrop.restoration.derainer import Derainer, Smoothing
+from raindrop.restoration.derainer import Derainer
 from raindrop.restoration.jobs import Job, Options
+from raindrop.restoration.smoothing import Smoothing
 
 _LOG = logging.getLogger(__name__)
 

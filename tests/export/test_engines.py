@@ -10,7 +10,8 @@ import tiny_generator
 from raindrop.errors import UserError
 from raindrop.media import pictures
 from raindrop.restoration import files
-from raindrop.restoration.derainer import Derainer, Smoothing
+from raindrop.restoration.derainer import Derainer
+from raindrop.restoration.smoothing import Smoothing
 from raindrop.weights import PRETRAINED
 from raindrop.weights.weight_files import read_generator
 

@@ -13,8 +13,9 @@ from raindrop.errors import UserError
 from raindrop.media import pictures, pixel_values
 from raindrop.models import generator
 from raindrop.restoration import scales
-from raindrop.restoration.derainer import Derainer, Smoothing
+from raindrop.restoration.derainer import Derainer
 from raindrop.restoration.engine import JaxEngine
+from raindrop.restoration.smoothing import Smoothing
 from raindrop.weights import safetensors_file
 
 RNG = np.random.default_rng(0)

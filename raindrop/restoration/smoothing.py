@@ -1,0 +1,45 @@
+"""Attention maps that are steadied over the frames of a video."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+
+@dataclasses.dataclass
+class Smoothing:
+    """Steadies the last attention map over the frames of a video.
+
+    A_t' = weight * A_(t-1)' + (1 - weight) * A_t: drops stay where they are on the
+    glass while the scene behind them moves.
+
+    Attributes:
+      weight: of the frame before, from 0 (nothing changes) to below 1.
+      previous: map of the frame before, [H, W, 1], padded as the network takes it.
+      smaller: the same for smaller copies, by their share of the frame's size. A video
+        that is resumed begins these anew.
+    """
+
+    weight: float
+    previous: np.ndarray | None = None
+    smaller: dict[float, "Smoothing"] = dataclasses.field(default_factory=dict)
+
+    def at(self, share: float) -> "Smoothing":
+        """That of the copies of this share of the size."""
+        return self.smaller.setdefault(share, Smoothing(self.weight))
+
+    def of(self, maps: np.ndarray, windows: Sequence[Any]) -> np.ndarray:
+        """The maps of several windows of one frame, smoothed; keeps nothing."""
+        if self.previous is None:
+            return maps
+        before = np.stack([self.previous[window] for window in windows])
+        return self.weight * before + (1 - self.weight) * maps
+
+    def over_frames(self, maps: np.ndarray) -> np.ndarray:
+        """The maps of consecutive frames [B, H, W, 1], smoothed; keeps the last."""
+        smoothed = []
+        for one in maps:
+            self.previous = self.of(one[None], [np.s_[:]])[0]
+            smoothed.append(self.previous)
+        return np.stack(smoothed)
