@@ -1,14 +1,15 @@
 """What the shipped weights gain behind rendered drops, and the README's picture of it.
 
-    python benchmarks/readme_picture.py [--output=docs/cleaned.jpg]
+    python benchmarks/readme_picture.py [--output=docs/cleaned.jpg] [--quality=75]
 
 Four photographs that come with scikit-image, and that the weights were not trained on,
 behind three rendered panes each. Prints PSNR and SSIM (protocol `release`) of all
 twelve, and shows the two whose gain is closest to the average: no better and no worse
-ones are picked.
+ones are picked. With `--quality` the panes come out of JPEG files of that quality.
 """
 
 import argparse
+import io
 import sys
 from pathlib import Path
 
@@ -40,6 +41,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--weights", help="others than those that come with raindrop")
     parser.add_argument("--output", type=Path, help="a JPEG of two of the twelve")
+    parser.add_argument("--quality", type=int, help="of JPEG files of the panes")
     options = parser.parse_args()
     settings = Settings(**(rendering.get_config().to_dict() | {"dry": 0.0}))
     draw = jax.jit(render, static_argnums=2)
@@ -51,6 +53,8 @@ def main() -> None:
             key = jax.random.key(PANES * number + pane)
             rainy = draw(key, np.float32(clean / 255), settings)[0]
             rainy = pictures.to_uint8(np.asarray(rainy))
+            if options.quality:
+                rainy = out_of_file(rainy, options.quality)
             output = derainer.derain(rainy)
             before, after = score(rainy, clean), score(output, clean)
             gains.append([after[k] - before[k] for k in ("psnr", "ssim")])
@@ -66,6 +70,13 @@ def main() -> None:
         second = next(i for i in closest if i // PANES != first // PANES)
         sheet = np.concatenate([rows[first], rows[second]])
         Image.fromarray(sheet).save(options.output, quality=88)
+
+
+def out_of_file(picture: np.ndarray, quality: int) -> np.ndarray:
+    """What a JPEG file keeps of uint8 RGB [H, W, 3]."""
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, "JPEG", quality=quality)
+    return np.asarray(Image.open(file))
 
 
 if __name__ == "__main__":

@@ -17,6 +17,8 @@ those four.
   scene, and learns to shift the brightness of every picture instead.
 - A camera that is focused on the pane shows the scene out of focus
   (`scene_defocus`), but for small apertures (`deep`).
+- Photographs come in JPEG files. A network that had seen none found half as much
+  behind quality 75 as behind uncompressed panes (`compressed`, `quality`).
 - `dry` panes teach it to leave a clean picture alone.
 
 The rest is physics or habit.
@@ -90,6 +92,8 @@ def get_config() -> ml_collections.ConfigDict:
     config.contrast = (1.0, 2.0)
     config.exposure = (-1.8, -0.2)
     config.noise = (0.0, 0.01)
+    config.compressed = 0.7
+    config.quality = (30.0, 98.0)
     config.mask_rule = "geometry"
     config.mask_coverage = 0.25
     config.mask_difference = 30 / 255

@@ -14,7 +14,8 @@ After Roser & Geiger (ICCV workshops 2009), Halimeh & Roser (IV 2009) and Hao et
 (ICCV workshops 2019); metaballs as in Blinn (1982). Pure functions, static shapes.
 
 Read on in the order of the light: `settings` (what may be drawn), `water` (the drops'
-shapes), `light` (what they show), `camera` (focus, veil, exposure, noise).
+shapes), `light` (what they show), `camera` (focus, veil, exposure, noise),
+`compression` (what a file keeps).
 """
 
 from typing import NamedTuple
@@ -23,9 +24,12 @@ import jax
 import jax.numpy as jnp
 
 from raindrop.rendering.camera import expose, unfocus
+from raindrop.rendering.compression import compress
 from raindrop.rendering.light import darken, drop_light, sky_light, to_linear
 from raindrop.rendering.settings import Drawn, Settings, draw_pane
 from raindrop.rendering.water import water
+
+_FILE = 0x4A50  # folded into a key, for what a file does to the picture
 
 
 class Example(NamedTuple):
@@ -50,6 +54,9 @@ def example(key: jax.Array, photograph: jax.Array, settings: Settings) -> Exampl
     scene = darken(scene_key, photograph.astype(jnp.float32), settings)
     clean = unfocus(scene, drawn, settings)
     rainy, mask = _with_drops(drops_key, clean, scene, drawn, settings)
+    # A key that is not split off: the others stay what they are without it.
+    file_key = jax.random.fold_in(key, _FILE)
+    rainy, clean = compress(file_key, (rainy, clean), settings)
     return Example(rainy.astype(dtype), clean.astype(dtype), mask.astype(dtype))
 
 

@@ -100,6 +100,9 @@ class Settings:
       contrast: exponent of its linear light.
       exposure: gain of the whole picture in stops, times mean coverage.
       noise: standard deviation of the sensor's noise, in encoded values.
+      compressed: probability of a pair that comes out of JPEG files, both of one
+        quality: a network is to remove drops, and to leave their artifacts alone.
+      quality: of those files, libjpeg's 1 to 100.
       mask_rule: 'geometry' (coverage above `mask_coverage`) or 'difference' (largest
         channel of |rainy - clean| above `mask_difference`).
       mask_coverage: least coverage that counts as drop.
@@ -164,6 +167,8 @@ class Settings:
     contrast: Range
     exposure: Range
     noise: Range
+    compressed: float
+    quality: Range
     mask_rule: str
     mask_coverage: float
     mask_difference: float
