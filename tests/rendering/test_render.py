@@ -33,6 +33,7 @@ WET = dataclasses.replace(
     elongation=(0.8, 1.2),
     irregularity=(0.01, 0.06),
     sharp=0.0,
+    compressed=0.0,
 )
 CALM = {"veil": (0.0, 0.0), "exposure": (0.0, 0.0), "noise": (0.0, 0.0)}
 
