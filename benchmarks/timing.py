@@ -9,6 +9,7 @@ import resource
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 # PyTorch's threads spin while they wait. Where others use the machine too, that takes
@@ -69,26 +70,70 @@ def table(times: Mapping[str, Times]) -> str:
     return "\n".join(lines)
 
 
-def peak_memory(function: Callable[..., object], *arguments: object) -> float:
-    """GiB that a fresh process had resident at most while it ran a function.
+def apart(
+    makers: Mapping[str, Callable[[], Callable[[], object]]], repeats: int
+) -> tuple[dict[str, Times], dict[str, float]]:
+    """As `side_by_side`, each in a process of its own.
+
+    They share neither threads nor memory there, so neither slows the other.
 
     Args:
-      function: of the top level of a module.
-      *arguments: of the function.
+      makers: by name. Each can be pickled, and gives the function that is timed.
+      repeats: turns; 0 for the memory alone.
+
+    Returns:
+      Times, and the GiB that each process had resident at most.
     """
     context = multiprocessing.get_context("spawn")
-    with context.Pool(1) as pool:
-        return pool.apply(_peak, (function, *arguments))
+    ends, processes = {}, []
+    for name, maker in makers.items():
+        ends[name], far = context.Pipe()
+        processes.append(context.Process(target=_serve, args=(far, maker), daemon=True))
+        processes[-1].start()
+        far.close()
+        ends[name].recv()  # it is ready: nothing else runs while the others are made
+    seconds = {name: [] for name in makers}
+    for turn in range(repeats + 1):
+        for name, end in ends.items():
+            end.send(True)
+            took = end.recv()
+            if turn:
+                seconds[name].append(took)
+    peaks = {}
+    for name, end in ends.items():
+        end.send(False)
+        peaks[name] = end.recv()
+    for process in processes:
+        process.join()
+    times = {name: Times(*zip(*s, strict=True)) for name, s in seconds.items() if s}
+    return times, peaks
 
 
-def _peak(function: Callable[..., object], *arguments: object) -> float:
-    function(*arguments)
+def _serve(end: Connection, maker: Callable[[], Callable[[], object]]) -> None:
+    function = maker()
+    end.send(None)
+    while end.recv():
+        wall, cpu = time.perf_counter(), time.process_time()
+        function()
+        end.send((time.perf_counter() - wall, time.process_time() - cpu))
+    end.send(_peak())
+
+
+def _peak() -> float:
     status = Path("/proc/self/status")
     if status.exists():
         # Linux hands `ru_maxrss` down to a child process, through exec even; not this.
         fields = dict(line.split(":", 1) for line in status.read_text().splitlines())
         return int(fields["VmHWM"].split()[0]) / 2**20
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def report(times: Mapping[str, Times], peaks: Mapping[str, float]) -> str:
+    """What `apart` found: the table, and each one's memory."""
+    lines = [table(times)] if times else []
+    lines.append("peak resident memory of its process, GiB:")
+    lines += [f"  {name:22}{peak:9.2f}" for name, peak in peaks.items()]
+    return "\n".join(lines)
 
 
 def machine() -> str:
