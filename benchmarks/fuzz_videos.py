@@ -34,7 +34,7 @@ import made_video
 import numpy as np
 
 from raindrop.errors import UserError
-from raindrop.media import video
+from raindrop.media import formats, video
 from raindrop.restoration import files
 
 TIMEOUT = 60  # seconds
@@ -166,7 +166,7 @@ def fuzz(kinds, cases, seed, folder, verbose=False):
             with tempfile.TemporaryDirectory(dir=folder) as place:
                 path = Path(place) / source.name
                 path.write_bytes(content)
-                own = path.suffix in video.WRITABLE and case % 8 < 4
+                own = path.suffix in formats.WRITABLE_VIDEOS and case % 8 < 4
                 suffix = path.suffix if own else ".mkv"
                 faulthandler.dump_traceback_later(TIMEOUT, exit=True)
                 target = Path(place) / f"result{suffix}"
@@ -182,7 +182,7 @@ def fuzz(kinds, cases, seed, folder, verbose=False):
 
 def contents_of(source, folder, suffix):
     """What the whole file gives in a container; None where it is not written."""
-    if suffix not in video.WRITABLE:
+    if suffix not in formats.WRITABLE_VIDEOS:
         return None
     target = folder / f"whole{suffix}"
     files.derain_files(

@@ -9,16 +9,8 @@ import av
 from av.stream import Discard, Disposition
 
 from raindrop.errors import UserError, first_line
+from raindrop.media import formats
 
-# Extension -> container and codec of what is written.
-WRITTEN = {
-    ".mp4": ("mp4", "libx264"),
-    ".m4v": ("mp4", "libx264"),
-    ".mov": ("mov", "libx264"),
-    ".mkv": ("matroska", "libx264"),
-    ".avi": ("avi", "libx264"),
-    ".webm": ("webm", "libvpx-vp9"),
-}
 # Extension -> codec of what is written where the source is transparent.
 _TRANSPARENT = {".mov": "prores_ks", ".mkv": "ffv1", ".webm": "libvpx-vp9"}
 # Tags that tell of the file rather than of the film.
@@ -45,7 +37,7 @@ def holds_alpha(target: Path) -> bool:
 def encoding(target: Path, alpha: bool) -> tuple[str, str]:
     """Container and codec of what is written, for frames with or without alpha."""
     extension = target.suffix.lower()
-    container_format, codec = WRITTEN[extension]
+    container_format, codec = formats.WRITABLE_VIDEOS[extension]
     return container_format, _TRANSPARENT.get(extension, codec) if alpha else codec
 
 

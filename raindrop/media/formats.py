@@ -1,4 +1,6 @@
-"""Which files are pictures: by their ending, or by their content where it says nothing.
+"""Which files are pictures, or videos, by their ending.
+
+Pictures by their content too, where the ending says nothing.
 
 A picture's format is a name of Pillow's ("JPEG", "TIFF", ...), or RAW for what a
 camera's sensor saw.
@@ -31,6 +33,19 @@ _ENDINGS = {
     ),
 }
 FORMATS = {ending: name for name, all_ in _ENDINGS.items() for ending in all_}
+# Ending -> container and codec, of videos that are written; and those that are read.
+WRITABLE_VIDEOS = {
+    ".mp4": ("mp4", "libx264"),
+    ".m4v": ("mp4", "libx264"),
+    ".mov": ("mov", "libx264"),
+    ".mkv": ("matroska", "libx264"),
+    ".avi": ("avi", "libx264"),
+    ".webm": ("webm", "libvpx-vp9"),
+}
+VIDEOS = (
+    *WRITABLE_VIDEOS,
+    *(".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".flv", ".3gp", ".ogv"),
+)
 # What cannot hold a result, or not with its profile: the result gets another ending.
 _WRITTEN_INSTEAD = {"GIF": ".png", "JXL": ".png", RAW: ".tif"}
 # What reads a format that Pillow does not, and whether each installation has it.
@@ -121,8 +136,11 @@ def wanted(picture_format: str) -> str:
 
 
 @functools.cache
-def enable_plugins() -> None:
-    """Makes Pillow know all its formats, and what is installed beside it."""
+def enable_plugins(picture_format: str | None = None) -> None:
+    """Makes Pillow know a format, or all, and what is installed beside it."""
+    if picture_format in ("BMP", "GIF", "JPEG", "PNG"):
+        Image.preinit()  # a fraction of the time
+        return
     Image.init()
     if is_readable("HEIF"):
         importlib.import_module("pillow_heif").register_heif_opener()

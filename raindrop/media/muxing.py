@@ -14,7 +14,7 @@ import av
 
 from raindrop.errors import UserError
 from raindrop.media import atomic, containers
-from raindrop.media.containers import WRITTEN
+from raindrop.media.formats import WRITABLE_VIDEOS
 from raindrop.media.video import VideoInfo
 
 _LOG = logging.getLogger(__name__)
@@ -74,8 +74,8 @@ def _losses(
         if not containers.holds(container_format, track):
             others = (
                 extension
-                for extension in (".mkv", *WRITTEN)
-                if containers.holds(WRITTEN[extension][0], track)
+                for extension in (".mkv", *WRITABLE_VIDEOS)
+                if containers.holds(WRITABLE_VIDEOS[extension][0], track)
             )
             yield containers.describe(track), next(others, "")
 
@@ -118,7 +118,7 @@ def join(
 
 def _uncopied(source: Path, target: Path, info: VideoInfo) -> dict[int, str]:
     """Index and name of each track of which a copy alone fails."""
-    container_format, _ = WRITTEN[target.suffix.lower()]
+    container_format, _ = WRITABLE_VIDEOS[target.suffix.lower()]
     bad = {}
     with containers.open_(source) as original:
         tracks = containers.companions(original, info.stream)
@@ -152,7 +152,7 @@ def _join(
     without: Collection[int],
 ) -> list[str]:
     """`join`, without the tracks of some indices."""
-    container_format, _ = WRITTEN[target.suffix.lower()]
+    container_format, _ = WRITABLE_VIDEOS[target.suffix.lower()]
     time_base = 1 / info.rate if container_format == "avi" else info.time_base
     with (
         atomic.replacing(target) as part,

@@ -121,7 +121,7 @@ def _open(file: BinaryIO, kind: str | None) -> Iterator[Image.Image]:
         raise UnidentifiedImageError
     if not formats.is_readable(kind):
         raise ValueError(formats.wanted(kind))
-    formats.enable_plugins()
+    formats.enable_plugins(kind)
     # No other reader of Pillow's is asked, whatever the file claims to be.
     with Image.open(file, formats=[kind]) as image:
         yield image

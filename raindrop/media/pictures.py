@@ -262,7 +262,7 @@ def _encode(file: BinaryIO, file_format: str, picture: Picture) -> list[str]:
         notes.append(f"alpha is lost: {file_format} has no room for it")
     image = Image.fromarray(np.ascontiguousarray(to_uint8(array)))
     options = metadata.pillow_options(fields, file_format)
-    formats.enable_plugins()
+    formats.enable_plugins(file_format)
     image.save(file, format=file_format, **options, **_QUALITY.get(file_format, {}))
     return notes
 

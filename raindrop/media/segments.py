@@ -16,7 +16,7 @@ import av
 import numpy as np
 
 from raindrop.errors import UserError
-from raindrop.media import atomic, containers, muxing
+from raindrop.media import atomic, containers, formats, muxing
 from raindrop.media.video import LIMITED, THREADS, VideoInfo, array_format, matrix
 
 SEGMENT = 120  # frames; at most this much work is done twice after an interruption
@@ -61,10 +61,10 @@ class Segments:
         made_with: Mapping[str, Any],
     ) -> None:
         for target in targets.values():
-            if target.suffix.lower() not in containers.WRITTEN:
+            if target.suffix.lower() not in formats.WRITABLE_VIDEOS:
                 raise UserError(
                     f"{target} cannot be written: a video's name ends in "
-                    f"{', '.join(containers.WRITTEN)}"
+                    f"{', '.join(formats.WRITABLE_VIDEOS)}"
                 )
         self._targets, self._source, self._info = targets, source, info
         self._first = next(iter(targets.values()))

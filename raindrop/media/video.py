@@ -27,11 +27,6 @@ from raindrop.media.decoding import Decoder
 
 _LOG = logging.getLogger(__name__)
 
-WRITABLE = tuple(containers.WRITTEN)
-EXTENSIONS = (
-    *WRITABLE,
-    *(".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".flv", ".3gp", ".ogv"),
-)
 LIMITED = 1  # FFmpeg's number of the range 16 to 235
 # Of swscale. It writes blocks of pixels, past a row's end into the next row. Where that
 # is another thread's, and done already, its first pixels are lost.

@@ -16,15 +16,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-import av
 import jax
 import numpy as np
 from tqdm import tqdm
 
 from raindrop import progress, provenance
 from raindrop.errors import UserError, first_line
-from raindrop.media import atomic, pictures, pixel_values, video
-from raindrop.restoration import jobs, prefetch, tiles, videos
+from raindrop.media import atomic, pictures, pixel_values
+from raindrop.restoration import jobs, prefetch, tiles
 from raindrop.restoration.derainer import Derainer
 from raindrop.restoration.jobs import Job, Options, is_video
 from raindrop.restoration.summary import Summary
@@ -145,6 +144,10 @@ class _Work:
         return not self._options.overwrite and all(path.exists() for path in files)
 
     def run(self, jobs: Sequence[Job]) -> None:
+        if any(is_video(job.source) for job in jobs):
+            # Where there are pictures alone, they do not wait for FFmpeg's libraries.
+            from raindrop.media import video
+            from raindrop.restoration import videos
         sizes: dict[Job, tiles.Size] = {}
         infos: dict[Job, video.VideoInfo] = {}
         total = 0
@@ -185,7 +188,7 @@ class _Work:
             self._summary.notes += [(job.source, what) for job in jobs]
         except UserError as error:
             self._summary.failed += [(job.source, str(error)) for job in jobs]
-        except (OSError, av.FFmpegError) as error:
+        except OSError as error:
             self._summary.failed += [(j.source, f"{j.source}: {error}") for j in jobs]
         except (MemoryError, jax.errors.JaxRuntimeError) as error:
             hint = f"{first_line(error)}; smaller tiles (--tile) need less memory"

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from raindrop.errors import UserError
-from raindrop.media import atomic, folders, formats, video
+from raindrop.media import atomic, folders, formats
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,7 +112,7 @@ class Found:
 
 def is_video(path: Path) -> bool:
     """Whether that is a video, by its name."""
-    return path.suffix.lower() in video.EXTENSIONS
+    return path.suffix.lower() in formats.VIDEOS
 
 
 def find(source: Path, target: Path) -> Found:
@@ -143,7 +143,8 @@ def _single(source: Path, target: Path) -> Found:
         raise UserError(f"{source} is {problem}; known are {', '.join(_known())}")
     if target.is_dir() or not target.suffix:
         target = _result(source, target, kind)
-    writable = video.WRITABLE if is_video(source) else formats.writable_endings()
+    videos = tuple(formats.WRITABLE_VIDEOS)
+    writable = videos if is_video(source) else formats.writable_endings()
     if target.suffix.lower() not in writable:
         raise UserError(
             f"{target} cannot be written: the result of {source} ends in "
@@ -182,7 +183,7 @@ def _several(
 
 def _known() -> Sequence[str]:
     readable = (e for e, name in formats.FORMATS.items() if formats.is_readable(name))
-    return (*readable, *video.EXTENSIONS)
+    return (*readable, *formats.VIDEOS)
 
 
 def _kind(path: Path) -> tuple[str | None, str]:
@@ -208,7 +209,7 @@ def _result(path: Path, folder: Path, kind: str) -> Path:
     """
     target = folder / path.name
     if kind == "video":
-        writable = path.suffix.lower() in video.WRITABLE
+        writable = path.suffix.lower() in formats.WRITABLE_VIDEOS
         return target if writable else atomic.beside(target, ".mkv")
     named = formats.of_name(path)
     if named and formats.is_writable(named):

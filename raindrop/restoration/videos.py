@@ -4,9 +4,12 @@ import contextlib
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import av
 import numpy as np
 
+from raindrop.errors import UserError
 from raindrop.media import containers, pictures, segments, video
 from raindrop.restoration import prefetch
 from raindrop.restoration.derainer import Derainer
@@ -41,7 +44,6 @@ def derain_video(
     Raises:
       UserError: the video cannot be read to its end, or the result not be written.
     """
-    files = job.targets(options, derainer.steps)
     made_with = {
         "weights": derainer.identity,
         "tile": derainer.tile,
@@ -49,7 +51,22 @@ def derain_video(
         "sizes": list(derainer.sizes),
         "temporal": options.temporal,
     }
+    try:
+        return _derain(derainer, job, info, options, made_with, count)
+    except av.FFmpegError as error:
+        raise UserError(f"{job.source}: {error}") from error
+
+
+def _derain(
+    derainer: Derainer,
+    job: Job,
+    info: video.VideoInfo,
+    options: Options,
+    made_with: Mapping[str, Any],
+    count: Callable[[int], None],
+) -> list[str]:
     alpha = info.alpha and containers.holds_alpha(job.target)
+    files = job.targets(options, derainer.steps)
     reader = video.FrameReader(job.source, info, alpha)
     with segments.Segments(files, job.source, info, made_with) as parts:
         if parts.done:
