@@ -19,12 +19,12 @@ from jax import lax
 Padding = tuple[tuple[int, int], tuple[int, int]]
 
 # Pixels that a tile gives; rows, or pixels, that one turn of its loop takes; the least
-# work, in products, that repays the compilation of one more such loop, and the least
-# channels that repay the additions.
+# work of a sample, in products, that repays the transforms and the compilation of one
+# more such loop, and the least channels that repay the additions.
 _TILE = 4
 _TILE_ROWS = 8
 _TILE_PIXELS = 2048
-_TILE_PRODUCTS = 1e10
+_TILE_PRODUCTS = 2e9
 _TILE_CHANNELS = 32
 
 
@@ -71,7 +71,7 @@ def suits(
     height, width = (
         x.shape[1 + i] + sum(padding[i]) - dilation * (shape[i] - 1) for i in range(2)
     )
-    products = x.shape[0] * height * width * math.prod(shape)
+    products = height * width * math.prod(shape)
     return (
         x.dtype == jnp.float32
         and stride == 1
