@@ -48,11 +48,12 @@ def drop_light(
         drawn,
     )
     interior = drawn["interior"] * jnp.mean(linear, (0, 1))
-    grey = jnp.mean(seen, -1, keepdims=True)
+    grey = (seen[..., :1] + seen[..., 1:2] + seen[..., 2:]) / 3
     seen = seen + drawn["greyness"] * (grey - seen)
     light = transmittance * seen * water.gain + (1 - transmittance) * interior
     shows_light = drawn["highlight_tilt"] * jnp.array([0.0, 1.0]) + water.towards_light
-    from_light = jnp.sum((water.slope - shows_light) ** 2, -1, keepdims=True)
+    away = water.slope - shows_light
+    from_light = away[..., :1] ** 2 + away[..., 1:] ** 2
     glint = jnp.exp(-from_light / (2 * drawn["highlight_size"] ** 2))
     return light + drawn["highlight"] * water.highlight * glint
 
@@ -109,8 +110,12 @@ def darken(key: jax.Array, photograph: jax.Array, settings: Settings) -> jax.Arr
     low, high = settings.darkness
     gain = low * (high / low) ** u[0]
     low, high = settings.contrast
-    dark = to_encoded(gain * to_linear(photograph) ** (low + (high - low) * u[1]))
-    return jnp.where(u[2] < settings.dark, dark, photograph)
+    contrast = low + (high - low) * u[1]
+
+    def dark() -> jax.Array:
+        return to_encoded(gain * power(to_linear(photograph), contrast))
+
+    return jax.lax.cond(u[2] < settings.dark, dark, lambda: photograph)
 
 
 def refract(
@@ -164,7 +169,7 @@ def to_linear(encoded: jax.Array) -> jax.Array:
     return jnp.where(
         encoded <= 0.04045,
         encoded / 12.92,
-        ((jnp.maximum(encoded, 0.04045) + 0.055) / 1.055) ** 2.4,
+        power((jnp.maximum(encoded, 0.04045) + 0.055) / 1.055, 2.4),
     )
 
 
@@ -174,5 +179,10 @@ def to_encoded(linear: jax.Array) -> jax.Array:
     return jnp.where(
         linear <= 0.0031308,
         linear * 12.92,
-        1.055 * jnp.maximum(linear, 0.0031308) ** (1 / 2.4) - 0.055,
+        1.055 * power(jnp.maximum(linear, 0.0031308), 1 / 2.4) - 0.055,
     )
+
+
+def power(x: jax.Array, exponent: jax.Array | float) -> jax.Array:
+    """x ** exponent for x >= 0 and exponent > 0, in a fifth of the time on a CPU."""
+    return jnp.exp(exponent * jnp.log(x))
