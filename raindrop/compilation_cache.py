@@ -6,13 +6,20 @@ import functools
 import hashlib
 import json
 import os
+import pickle
+import platform
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jax
+import jaxlib
+from jax.experimental import serialize_executable
+from jax.experimental.compilation_cache import compilation_cache
 
 _OFF = ("", "0", "off", "none")
+_CACHE_OFF = threading.Lock()  # held while JAX's cache is
 
 
 def folder() -> Path | None:
@@ -71,21 +78,78 @@ def remembered(question: Any, find_out: Callable[[], Any]) -> Any:
     """
     if not jax.config.jax_compilation_cache_dir:
         return find_out()
-    text = json.dumps([question, jax.__version__, _code_of_models()], sort_keys=True)
-    name = f"answer-{hashlib.sha256(text.encode()).hexdigest()}.json"
-    path = Path(jax.config.jax_compilation_cache_dir) / name
+    path = _file("answer", question)
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_bytes())
     except (OSError, ValueError):
         answer = find_out()
+    _write(path, json.dumps(answer).encode())
+    return answer
+
+
+def kept(question: Any, function: Any, *arguments: Any) -> Callable[..., Any]:
+    """A jitted function as an earlier run compiled it for arguments like these.
+
+    JAX's own cache saves the compilation alone: the function is traced and lowered
+    again, which takes longer than to clean a small picture. Only on one CPU; else, and
+    without a cache, the function itself.
+
+    Args:
+      question: all that the program depends on beside the arguments' shapes and types,
+        the machine, JAX and the code of `raindrop.models`; JSON can hold it.
+      function: jitted.
+      *arguments: those that it will be called with.
+    """
+    one_cpu = jax.local_device_count() == 1 and jax.default_backend() == "cpu"
+    if not (jax.config.jax_compilation_cache_dir and one_cpu):
+        return function
+    shapes = [(x.shape, str(x.dtype)) for x in jax.tree.leaves(arguments)]
+    path = _file("program", [question, shapes, _machine()])
+    try:
+        digest, program = _split(path.read_bytes())
+        if hashlib.sha256(program).digest() == digest:
+            return serialize_executable.deserialize_and_load(*pickle.loads(program))
+    except OSError:
+        pass
+    compiled = _compile_anew(function.lower(*arguments))
+    program = pickle.dumps(serialize_executable.serialize(compiled))
+    _write(path, hashlib.sha256(program).digest() + program)
+    return compiled
+
+
+def _split(data: bytes) -> tuple[bytes, bytes]:
+    size = hashlib.sha256().digest_size
+    return data[:size], data[size:]
+
+
+def _compile_anew(lowered: jax.stages.Lowered) -> jax.stages.Compiled:
+    """Without JAX's cache: what comes out of it cannot be written again (jax 0.10)."""
+    with _CACHE_OFF:
+        folder = jax.config.jax_compilation_cache_dir
+        jax.config.update("jax_compilation_cache_dir", None)
+        compilation_cache.reset_cache()
+        try:
+            return lowered.compile()
+        finally:
+            jax.config.update("jax_compilation_cache_dir", folder)
+            compilation_cache.reset_cache()
+
+
+def _file(kind: str, question: Any) -> Path:
+    everything = [question, jax.__version__, jaxlib.__version__, _code_of_models()]
+    text = json.dumps(everything, sort_keys=True)
+    name = f"{kind}-{hashlib.sha256(text.encode()).hexdigest()}"
+    return Path(jax.config.jax_compilation_cache_dir) / name
+
+
+def _write(path: Path, data: bytes) -> None:
     part = path.with_suffix(f".{os.getpid()}")
     try:
-        part.write_text(json.dumps(answer))
+        part.write_bytes(data)
         os.replace(part, path)
     except OSError:  # it only saves time
         with contextlib.suppress(OSError):
             part.unlink()
-    return answer
 
 
 @functools.cache
@@ -94,3 +158,14 @@ def _code_of_models() -> str:
     for path in sorted((Path(__file__).parent / "models").rglob("*.py")):
         code.update(path.read_bytes())
     return code.hexdigest()
+
+
+def _machine() -> list[str]:
+    """What a program for the CPU depends on: instructions, threads, XLA's flags."""
+    instructions = platform.processor() or platform.machine()
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith(("flags", "Features")):
+                instructions = line
+                break
+    return [instructions, str(os.cpu_count()), os.environ.get("XLA_FLAGS", "")]

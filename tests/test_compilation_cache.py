@@ -3,9 +3,12 @@ import subprocess
 import sys
 
 import jax
+import numpy as np
 import pytest
 
+import raindrop
 from raindrop import compilation_cache
+from raindrop.media.pictures import read_image, write_image
 
 PROGRAM = """
 import jax, jax.numpy as jnp
@@ -62,3 +65,51 @@ def test_answers_are_kept(tmp_path, monkeypatch):
         assert ask("b") == {"of": "b"}
     finally:
         jax.config.update("jax_compilation_cache_dir", before)
+
+
+KEPT = """
+import jax, jax.numpy as jnp
+from raindrop import compilation_cache
+compilation_cache.enable()
+
+def of(x, y):
+    print("traced", end=" ")
+    return {"sum": jnp.sin(x["a"]) @ x["a"].T + 1, "none": None if y is None else y}
+
+x = {"a": jnp.arange(12.0).reshape(3, 4)}
+print(compilation_cache.kept("of", jax.jit(of), x, None)(x, None)["sum"].sum())
+"""
+
+
+def test_a_kept_program_is_not_traced_again(tmp_path):
+    environment = {**os.environ, "RAINDROP_CACHE": str(tmp_path), "XLA_FLAGS": ""}
+
+    def run(**more):
+        command = [sys.executable, "-c", KEPT]
+        done = subprocess.run(
+            command, env={**environment, **more}, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout.split()
+
+    first, again = run(), run()
+    assert first == ["traced", *again]
+    for path in (tmp_path / "xla").glob("program-*"):
+        data = path.read_bytes()
+        path.write_bytes(data[:-9] + b"\0" + data[-8:])
+    assert run() == first
+    assert run(XLA_FLAGS="--xla_force_host_platform_device_count=2") == first
+
+
+def test_an_earlier_runs_program_cleans_alike(tmp_path):
+    rainy = np.random.default_rng(0).integers(0, 256, (40, 56, 3), np.uint8)
+    write_image(tmp_path / "wet.png", rainy)
+    environment = {**os.environ, "RAINDROP_CACHE": str(tmp_path), "XLA_FLAGS": ""}
+    outputs = []
+    for name in ("first.png", "second.png"):
+        command = [sys.executable, "main.py", "derain", tmp_path / "wet.png"]
+        subprocess.run([*command, tmp_path / name], env=environment, check=True)
+        outputs.append(read_image(tmp_path / name))
+    assert any((tmp_path / "xla").glob("program-*"))
+    np.testing.assert_array_equal(*outputs)
+    np.testing.assert_allclose(outputs[0], raindrop.load().derain(rainy), atol=1)

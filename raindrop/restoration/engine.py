@@ -1,14 +1,19 @@
 """What computes a network's calls for a `Derainer`: JAX, or another runtime."""
 
+import functools
+import hashlib
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
+import flax
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from raindrop import compilation_cache
 from raindrop.models import generator
 from raindrop.weights import LoadedGenerator
 
@@ -78,11 +83,18 @@ class JaxEngine:
         network = generator.from_fields(loaded.fields)
         replicated = NamedSharding(mesh, PartitionSpec())
         self._params = jax.device_put(loaded.params, replicated)
+        # Code that is elsewhere may change unseen.
+        ours = type(network).__module__.startswith("raindrop.models.")
+        self._network = generator.complete(loaded.fields) if ours else None
+        self._programs: dict[Any, Callable[..., Any]] = {}
 
-        def apply(params: Any, x: jax.Array, sizes: Any, with_maps: bool) -> Any:
+        def apply(params: Any, x: jax.Array, sizes: Any) -> Any:
             with nn.intercept_methods(_bounded(sizes, x.shape[1])):
                 output = network.apply({"params": params}, x)
-            return output.image, output.attention if with_maps else None
+            return output.image, output.attention
+
+        def apply_without_maps(params: Any, x: jax.Array, sizes: Any) -> Any:
+            return apply(params, x, sizes)[0], None
 
         def attend(params: Any, x: jax.Array) -> jax.Array:
             return network.apply({"params": params}, x, method="attend")
@@ -90,29 +102,46 @@ class JaxEngine:
         def restore(params: Any, x: jax.Array, attention: jax.Array) -> jax.Array:
             return network.apply({"params": params}, x, attention, method="restore")[-1]
 
-        self._apply = jax.jit(apply, static_argnames="with_maps")
-        self._attend = jax.jit(attend)
-        self._restore = jax.jit(restore)
+        some = (apply, apply_without_maps, attend, restore)
+        self._functions = {function.__name__: jax.jit(function) for function in some}
 
     def run(
         self, x: np.ndarray, sizes: np.ndarray | None, with_maps: bool
     ) -> tuple[np.ndarray, np.ndarray | None]:
         """See `Engine`."""
         bounds = None if sizes is None else self._put(sizes)
-        output = self._apply(self._params, self._put(x), bounds, with_maps=with_maps)
-        return jax.device_get(output)
+        name = "apply" if with_maps else "apply_without_maps"
+        return jax.device_get(self._call(name, self._put(x), bounds))
 
     def attend(self, x: np.ndarray) -> np.ndarray:
         """See `Engine`."""
-        return np.array(self._attend(self._params, self._put(x)))
+        return np.array(self._call("attend", self._put(x)))
 
     def restore(self, x: np.ndarray, attention: np.ndarray) -> np.ndarray:
         """See `Engine`."""
         placed = self._put(x), self._put(attention)
-        return jax.device_get(self._restore(self._params, *placed))
+        return jax.device_get(self._call("restore", *placed))
+
+    def _call(self, name: str, *arguments: jax.Array | None) -> Any:
+        """One of the functions, by an earlier run's program if there is one."""
+        function = self._functions[name]
+        if self._network is None:
+            return function(self._params, *arguments)
+        key = name, *(x if x is None else x.shape for x in arguments)
+        if key not in self._programs:
+            question = [key, self._network, flax.__version__, _code()]
+            self._programs[key] = compilation_cache.kept(
+                question, function, self._params, *arguments
+            )
+        return self._programs[key](self._params, *arguments)
 
     def _put(self, array: np.ndarray) -> jax.Array:
         return jax.device_put(array, self._over_batch)
+
+
+@functools.cache
+def _code() -> str:
+    return hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
 
 
 def _bounded(sizes: jax.Array | None, height: int) -> nn.module.Interceptor:
