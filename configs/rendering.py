@@ -19,6 +19,7 @@ those four.
   (`scene_defocus`), but for small apertures (`deep`).
 - Photographs come in JPEG files. A network that had seen none found half as much
   behind quality 75 as behind uncompressed panes (`compressed`, `quality`).
+- A windscreen is tilted up to 70 degrees (`tilt`): its drops are flat and dark.
 - `dry` panes teach it to leave a clean picture alone.
 
 The rest is physics or habit.
@@ -57,7 +58,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.contact = (40.0, 89.0)
     config.flatness = (0.0, 0.5)
     config.sag = (0.0, 0.2)
-    config.tilt = (-5.0, 45.0)
+    config.tilt = (-5.0, 70.0)
     config.pan = (-15.0, 15.0)
     config.index = 1.333
     config.view = (30.0, 55.0)

@@ -147,7 +147,7 @@ def _derain_arguments(parser: Parser) -> None:
     parser.add_switch("attention", "write the attention maps too")
     parser.add_switch("compare", "write before|after too")
     parser.add_switch(
-        "fast", "look at a picture in its own size alone: quicker, and less clean"
+        "fast", "look at a picture in one size alone: quicker, and less clean"
     )
     _add_tile(parser)
     parser.add_argument(
@@ -191,8 +191,7 @@ def _derain(options: argparse.Namespace) -> int:
     derainer = engines.load(
         options.weights, options.tile, options.engine, options.precision
     )
-    if options.fast:
-        derainer.sizes = derainer.sizes[:1]
+    derainer.fast = options.fast
     summary = files.derain_files(
         derainer,
         source,

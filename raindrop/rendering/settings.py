@@ -40,7 +40,8 @@ class Settings:
         drops on the lens itself: everything on the pane grows.
       enlargement: log-uniform; by which factor (at least 1), and the defocus of panes
         in focus too.
-      elongation: height of a drop over its width, drawn per drop.
+      elongation: height of a drop over its width on the pane, drawn per drop; on a
+        tilted pane the camera sees less of it.
       irregularity: displacement of the outline, as a share of the cell.
       trail: length of the trail above a drop as a share of what its cell leaves room
         for, drawn per drop among those that have one.

@@ -244,9 +244,12 @@ def _drops(
     ratio = radius[1] / radius[0]
     reach = radius[0] * ratio ** (table[1] ** settings.skew) * settings.support
     low, high = settings.elongation
-    stretch = low + (high - low) * table[2]
+    # The camera sees a tilted pane, such as a windscreen, shortened.
+    shortened = jnp.cos(jnp.radians(drawn["tilt"]))
+    stretch = shortened * (low + (high - low) * table[2])
     low, high = settings.trail
     trail = jnp.where(table[3] < drawn["trailing"], low + (high - low) * table[4], 0)
+    trail = shortened * trail
     trail = jnp.maximum(trail * (cell * (1 - 2 * drawn["irregularity"]) - reach), 1e-3)
     # A drop without a trail has nothing to narrow.
     taper = settings.taper * jnp.minimum(trail / reach, 1)

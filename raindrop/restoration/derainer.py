@@ -50,8 +50,9 @@ class Derainer:
       engine: what computes the network of these weights; JAX by default.
 
     Attributes:
-      sizes: shares of a picture's size that it is cleaned at, as in `Interface`; (1.0,)
-        is quicker and less clean.
+      sizes: shares of a picture's size that it is cleaned at, as in `Interface`.
+      fast: whether it is cleaned at one size alone, which is quicker and less clean:
+        its own, or of a large picture the half (a quarter, ...) that is not large.
 
     Raises:
       UserError: tiles that are too small, or weights that are not finite.
@@ -78,6 +79,7 @@ class Derainer:
         self._multiple = self.interface.multiple
         self.steps = self.interface.num_maps
         self.frame, self.sizes = self.interface.frame, self.interface.sizes
+        self.fast = False
         self._says_whole = self.interface.sees_whole_picture
         self.tile = tile // self._multiple * self._multiple
         third = self.tile // 3 // self._multiple * self._multiple
@@ -189,6 +191,12 @@ class Derainer:
             _check_range(image)
         if smoothing is not None and not self.steps:
             raise UserError("these weights have no attention map to smooth")
+        # Smoothing is of maps at a picture's own size.
+        if self.fast and smoothing is None and all(map(self._is_large, images)):
+            return [
+                self._and_half(*self._as_it_is(i, attention, raw, advance))
+                for i in images
+            ]
         clean = functools.partial(
             self._at_own_size, attention=attention, raw=raw, batch=batch
         )
@@ -197,6 +205,7 @@ class Derainer:
             # Mirrored, its mistakes are less like those at the picture's own size.
             self._copies(images, share, number % 2 == 1, shape, smoothing, clean)
             for number, share in enumerate(self.sizes[1:], start=1)
+            if not self.fast
         ]
         if copies:
             results = [
@@ -235,10 +244,27 @@ class Derainer:
         copies = [scales.Copy(x, *r) for x, r in zip(small, results, strict=True)]
         return [copy.mirrored() for copy in copies] if mirrored else copies
 
+    def _is_large(self, picture: np.ndarray) -> bool:
+        return bool(self.frame) and max(picture.shape[:2]) >= 2 * self.frame
+
+    def _as_it_is(
+        self,
+        image: np.ndarray,
+        attention: bool,
+        raw: bool,
+        advance: Callable[[int], object],
+    ) -> _Result:
+        """The result of a picture that nothing is changed in."""
+        size = image.shape[:2]
+        advance(size[0] * size[1])
+        maps = np.zeros((self.steps, *size, 1), np.float32) if attention else None
+        picture = to_float(image) if raw else image
+        return picture.copy(), maps
+
     def _and_half(self, picture: np.ndarray, maps: np.ndarray | None) -> _Result:
         """A result, and what is found in a copy of half the size if it is large."""
         size = picture.shape[:2]
-        if not self.frame or max(size) < 2 * self.frame:
+        if not self._is_large(picture):
             return picture, maps
         small = scales.half(picture)
         shape = self._shared_shape(small.shape[:2])

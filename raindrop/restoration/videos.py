@@ -49,6 +49,7 @@ def derain_video(
         "tile": derainer.tile,
         "frame": derainer.frame,
         "sizes": list(derainer.sizes),
+        "fast": derainer.fast,
         "temporal": options.temporal,
     }
     try:

@@ -115,6 +115,25 @@ def test_smaller_copies_have_their_share():
         Derainer(dataclasses.replace(LOADED, fields={**fields, "sizes": (0.5,)}))
 
 
+def test_fast_looks_at_one_size_alone():
+    derainer, alone = Derainer(LOADED), Derainer(LOADED)
+    derainer.fast, derainer.sizes = True, (1.0, 0.75)
+    alone.frame, alone.sizes = 0, (1.0,)
+    image = picture(83, 61)
+    derainer.frame = 42
+    np.testing.assert_array_equal(derainer.derain(image), alone.derain(image))
+    derainer.frame = 41
+    before = image.copy()
+    output, maps = derainer.derain(image, attention=True)
+    np.testing.assert_array_equal(image, before)
+    small = scales.half(image)
+    clean, more = alone.derain(small, attention=True)
+    expected = image.copy()
+    scales.bring_back(expected, small, clean)
+    np.testing.assert_array_equal(output, expected)
+    np.testing.assert_array_equal(maps, scales.twice(more, image.shape[:2]).clip(0))
+
+
 def test_batches_compile_once():
     derainer = Derainer(LOADED)
     for size in [(12, 20), (16, 8), (9, 13), (13, 21)]:
