@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import functools
 import hashlib
+import importlib.metadata
 import json
 import os
 import pickle
@@ -14,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jaxlib
 from jax.experimental import serialize_executable
 from jax.experimental.compilation_cache import compilation_cache
 
@@ -136,7 +136,8 @@ def _compile_anew(lowered: jax.stages.Lowered) -> jax.stages.Compiled:
 
 
 def _file(kind: str, question: Any) -> Path:
-    everything = [question, jax.__version__, jaxlib.__version__, _code_of_models()]
+    versions = [importlib.metadata.version(name) for name in ("jax", "jaxlib")]
+    everything = [question, versions, _code_of_models()]
     text = json.dumps(everything, sort_keys=True)
     name = f"{kind}-{hashlib.sha256(text.encode()).hexdigest()}"
     return Path(jax.config.jax_compilation_cache_dir) / name
