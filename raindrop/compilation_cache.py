@@ -6,6 +6,7 @@ import functools
 import hashlib
 import importlib.metadata
 import json
+import logging
 import os
 import pickle
 import platform
@@ -18,6 +19,7 @@ import jax
 from jax.experimental import serialize_executable
 from jax.experimental.compilation_cache import compilation_cache
 
+_LOG = logging.getLogger(__name__)
 _OFF = ("", "0", "off", "none")
 _CACHE_OFF = threading.Lock()  # held while JAX's cache is
 
@@ -109,10 +111,14 @@ def kept(question: Any, function: Any, *arguments: Any) -> Callable[..., Any]:
         digest, program = _split(path.read_bytes())
         if hashlib.sha256(program).digest() == digest:
             return serialize_executable.deserialize_and_load(*pickle.loads(program))
-    except OSError:
-        pass
+    except Exception as error:  # whatever JAX raises: it only saves time
+        _LOG.debug("%s is not used: %s", path, error)
     compiled = _compile_anew(function.lower(*arguments))
-    program = pickle.dumps(serialize_executable.serialize(compiled))
+    try:
+        program = pickle.dumps(serialize_executable.serialize(compiled))
+    except (ValueError, NotImplementedError) as error:
+        _LOG.debug("a program is not kept: %s", error)
+        return compiled
     _write(path, hashlib.sha256(program).digest() + program)
     return compiled
 
@@ -136,7 +142,7 @@ def _compile_anew(lowered: jax.stages.Lowered) -> jax.stages.Compiled:
 
 
 def _file(kind: str, question: Any) -> Path:
-    versions = [importlib.metadata.version(name) for name in ("jax", "jaxlib")]
+    versions = [importlib.metadata.version(name) for name in ("jax", "jaxlib", "flax")]
     everything = [question, versions, _code_of_models()]
     text = json.dumps(everything, sort_keys=True)
     name = f"{kind}-{hashlib.sha256(text.encode()).hexdigest()}"

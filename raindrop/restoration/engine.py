@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-import flax
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -129,7 +128,7 @@ class JaxEngine:
             return function(self._params, *arguments)
         key = name, *(x if x is None else x.shape for x in arguments)
         if key not in self._programs:
-            question = [key, self._network, flax.__version__, _code()]
+            question = [key, self._network, _code()]
             self._programs[key] = compilation_cache.kept(
                 question, function, self._params, *arguments
             )
