@@ -23,7 +23,8 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from raindrop.models import generator
-from raindrop.restoration import derainer as restoration
+from raindrop.restoration import one_size
+from raindrop.restoration.derainer import Derainer, load_derainer
 from raindrop.weights import LoadedGenerator
 
 MIB = 2**20
@@ -58,11 +59,11 @@ def scene(height: int, width: int) -> np.ndarray:
     return (255 * (image - image.min()) / np.ptp(image)).astype(np.uint8)
 
 
-def load(weights: str | None, tile: int | None) -> restoration.Derainer:
+def load(weights: str | None, tile: int | None) -> Derainer:
     """These weights, or the released layout with random ones."""
     if weights:
-        return restoration.load_derainer(weights, tile)
-    return restoration.Derainer(random_release(), tile)
+        return load_derainer(weights, tile)
+    return Derainer(random_release(), tile)
 
 
 def difference(args: argparse.Namespace) -> None:
@@ -72,7 +73,7 @@ def difference(args: argparse.Namespace) -> None:
     whole, _ = load(args.weights, 0).run(image)
     gain = 1.0 if args.weights else (image / 255).std() / whole.std()
     for overlap in map(int, args.overlaps.split(",")):
-        restoration.OVERLAP = overlap  # what a Derainer takes when it is made
+        one_size.OVERLAP = overlap  # what a Derainer takes when it is made
         tiled = load(args.weights, args.tile)
         error = np.abs(tiled.run(image)[0] - whole) * gain * 255
         print(
@@ -118,7 +119,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--weights")
     parser.add_argument("--tile", type=int, help="the network's own by default")
-    parser.add_argument("--overlaps", default=str(restoration.OVERLAP))
+    parser.add_argument("--overlaps", default=str(one_size.OVERLAP))
     parser.add_argument("--whole", default="1088x1920", help="compared; '' for none")
     parser.add_argument("--sizes", default="1024x1024,2160x3840,4320x7680")
     parser.add_argument("--measure", help=argparse.SUPPRESS)
