@@ -43,7 +43,9 @@ def get_config() -> ConfigDict:
     rendering.highlight = (0.05, 2.0)
     rendering.presence = (0.0, 1.0, 0.5)
     rendering.density = ((0.0, 0.0), (0.1, 0.3), (0.1, 0.3))
-    rendering.least_defocus = (0.0, 0.0, 0.0)
+    rendering.crowded = 0.0
+    rendering.crowd = ((0.0, 0.0),) * 3
+    rendering.trailing = ((0.0, 0.2),) * 3
     rendering.sharp = 0.0
     rendering.dark = 0.0
     rendering.defocus = (1.0, 4.0)

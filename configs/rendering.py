@@ -20,6 +20,10 @@ those four.
 - Photographs come in JPEG files. A network that had seen none found half as much
   behind quality 75 as behind uncompressed panes (`compressed`, `quality`).
 - A windscreen is tilted up to 70 degrees (`tilt`): its drops are flat and dark.
+- Condensation and hours of rain cover a pane with drops of all sizes, down to a pixel
+  (`crowded`); the larger ones have swallowed what lay under them.
+- At night lamps stay white (`lit`), and each small drop is their disc, with a bright rim
+  or rings (`rim`, `rings`).
 - `dry` panes teach it to leave a clean picture alone.
 
 The rest is physics or habit.
@@ -37,13 +41,23 @@ def get_config() -> ml_collections.ConfigDict:
     config.reference = 720
     config.frame = 720
     config.dry = 0.2
-    # Spray, beads, drops, blobs, and drops close to a lens.
-    config.cell = (9, 18, 54, 104, 208)
-    config.radius = ((0.8, 2.5), (1.8, 5.2), (4.5, 15.5), (12.0, 30.0), (28.0, 60.0))
+    # Spray, beads, drops, blobs, drops close to a lens, and what runs down.
+    config.cell = (6, 14, 42, 104, 208, 208)
+    config.radius = (
+        *((0.6, 1.7), (1.4, 4.0), (3.6, 12.0), (11.0, 30.0), (28.0, 60.0)),
+        (2.5, 8.0),
+    )
     config.skew = 0.8
-    config.presence = (0.5, 0.7, 1.0, 0.75, 0.35)
-    config.density = ((0.1, 0.9), (0.1, 0.9), (0.15, 0.9), (0.1, 0.9), (0.1, 0.8))
-    config.least_defocus = (0.0, 0.0, 0.0, 0.0, 0.0)
+    config.presence = (0.5, 0.7, 1.0, 0.75, 0.35, 0.25)
+    config.density = (
+        *((0.1, 0.9), (0.1, 0.9), (0.15, 0.9), (0.1, 0.9), (0.1, 0.8)),
+        (0.1, 0.8),
+    )
+    config.crowded = 0.15
+    config.crowd = (
+        *((0.6, 1.0), (0.6, 1.0), (0.2, 0.8), (0.0, 0.3), (0.0, 0.1)),
+        (0.0, 0.4),
+    )
     config.unevenness = (0.0, 1.4)
     config.patch = (320, 120)
     config.closeness = (0.55, 1.5)
@@ -52,7 +66,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.elongation = (0.75, 1.4)
     config.irregularity = (0.01, 0.12)
     config.trail = (0.1, 0.8)
-    config.trailing = (0.0, 0.2)
+    config.trailing = (*((0.0, 0.2),) * 5, (1.0, 1.0))
     config.taper = 0.6
     config.support = 1.25
     config.contact = (40.0, 89.0)
@@ -70,7 +84,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.surroundings = (0.15, 1.2)
     config.blueness = (0.0, 0.35)
     config.interior = (0.02, 0.9)
-    config.highlight = (0.01, 15.0)
+    config.highlight = (0.01, 30.0)
     config.highlight_spread = 0.8
     config.highlight_size = (0.04, 0.12)
     config.highlight_tilt = (-0.5, 0.6)
@@ -82,7 +96,10 @@ def get_config() -> ml_collections.ConfigDict:
     config.defocus = (2.5, 28.0)
     config.polygon = 0.5
     config.blades = (5, 9)
+    config.rim = (0.05, 4.0)
+    config.rings = (0.5, 4.0)
     config.softness = (0.03, 0.6)
+    config.lens = (0.3, 0.7)
     config.sharp_veil = (0.02, 0.4)
     config.veil = (0.15, 2.8)
     config.veil_reach = (10.0, 250.0)
@@ -91,6 +108,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.dark = 0.25
     config.darkness = (0.05, 2.0)
     config.contrast = (1.0, 2.0)
+    config.lit = (-0.5, 1.0)
     config.exposure = (-1.8, -0.2)
     config.noise = (0.0, 0.01)
     config.compressed = 0.7

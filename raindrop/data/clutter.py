@@ -154,7 +154,7 @@ def _dots(layer: Image.Image, scene: Image.Image, rng: np.random.Generator) -> N
 
 def _lamps(layer: Image.Image, scene: Image.Image, rng: np.random.Generator) -> None:
     """Street lamps, headlights, lit windows: brighter than all else, with a glow."""
-    radius = _between(rng, 1.5, 16) * _SCALE
+    radius = _between(rng, 1.5, 30) * _SCALE
     aspect = rng.uniform(0.5, 1.5)
     windows = rng.random() < 0.4
     colour = _LIGHTS[rng.integers(len(_LIGHTS))]

@@ -148,7 +148,8 @@ def _through_aperture(
         radius * scale,
         drawn["blades"],
         drawn["turn"],
-        radius * scale * drawn["softness"],
+        (drawn["rim"], drawn["rings"]),
+        jnp.hypot(radius * scale * drawn["softness"], drawn["lens"]),
     )
     spectrum = jnp.fft.rfft2(layer, axes=(0, 1)) * aperture[..., None]
     blurred = jnp.fft.irfft2(spectrum, s=layer.shape[:2], axes=(0, 1))
@@ -175,6 +176,7 @@ def aperture_transfer(
     radius: jax.Array,
     blades: jax.Array,
     turn: jax.Array,
+    rim: tuple[jax.Array, jax.Array],
     sigma: jax.Array,
 ) -> jax.Array:
     """Transfer function [H, W // 2 + 1] of an aperture's image and a Gaussian.
@@ -184,6 +186,8 @@ def aperture_transfer(
       radius: of the circle through the aperture's corners, in pixels.
       blades: how many corners it has.
       turn: angle of the first one, in radians.
+      rim: light at that circle over the least in it, less one, and how many rings of it
+        there are.
       sigma: standard deviation of the Gaussian, in pixels.
     """
     y = (jnp.fft.fftfreq(shape[0]) * shape[0])[:, None]
@@ -192,8 +196,13 @@ def aperture_transfer(
     angle = jnp.arctan2(y, x) - turn
     # jnp.mod takes forty times as long on a CPU.
     from_middle = angle - sector * (jnp.floor(angle / sector) + 0.5)
-    beyond = jnp.hypot(y, x) * jnp.cos(from_middle) - radius * jnp.cos(sector / 2)
+    away = jnp.hypot(y, x)
+    beyond = away * jnp.cos(from_middle) - radius * jnp.cos(sector / 2)
     kernel = jnp.clip(0.5 - beyond, 0, 1)
+    light, rings = rim
+    share = jnp.minimum(away / jnp.maximum(radius, 1e-3), 1)
+    ripple = (1 + jnp.cos(2 * jnp.pi * rings * (1 - share))) / 2
+    kernel *= 1 + light * ripple * (0.3 + 0.7 * share**4)
     transfer = jnp.fft.rfft2(kernel / jnp.sum(kernel))
     fy, fx = jnp.fft.fftfreq(shape[0])[:, None], jnp.fft.rfftfreq(shape[1])[None, :]
     angular = 2 * jnp.pi * sigma

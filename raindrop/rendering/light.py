@@ -99,21 +99,27 @@ def darken(key: jax.Array, photograph: jax.Array, settings: Settings) -> jax.Arr
     """A photograph, or with probability `settings.dark` the scene in another light.
 
     Late in the day, mostly: linear light L becomes `darkness` * L^`contrast`, so that
-    what is bright keeps more of it. With a gain above 1 it is overexposed.
+    what is bright keeps more of it, and what is white, as lamps are, may keep all.
+    Colours stay what they are. With a gain above 1 it is overexposed.
 
     Args:
       key: random key.
       photograph: [H, W, 3] RGB in [0, 1].
       settings: of the scene.
     """
-    u = jax.random.uniform(key, (3,))
+    u = jax.random.uniform(key, (4,))
     low, high = settings.darkness
     gain = low * (high / low) ** u[0]
     low, high = settings.contrast
     contrast = low + (high - low) * u[1]
+    low, high = settings.lit
+    lit = jnp.maximum(low + (high - low) * u[3], 0)
 
     def dark() -> jax.Array:
-        return to_encoded(gain * power(to_linear(photograph), contrast))
+        linear = to_linear(photograph)
+        grey = (linear[..., :1] + linear[..., 1:2] + linear[..., 2:]) / 3
+        grey = jnp.maximum(grey, 1e-6)
+        return to_encoded(linear * (gain * power(grey, contrast - 1) + lit * grey**7))
 
     return jax.lax.cond(u[2] < settings.dark, dark, lambda: photograph)
 

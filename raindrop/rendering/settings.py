@@ -19,7 +19,8 @@ class Settings:
     A `Range` is (low, high) and one value is drawn uniformly from it per picture unless
     the field says otherwise. Lengths are in pixels of a photograph whose long side is
     `reference` pixels. Fields of "one per kind" hold an entry for each kind of drop
-    (beads, drops, blobs: any number of kinds), all in the same order.
+    (beads, drops, blobs: any number of kinds), all in the same order: a drop swallows
+    those of the kinds before its own that would lie under it.
 
     Attributes:
       reference: long side, in pixels, of the photograph that lengths are given for.
@@ -31,8 +32,9 @@ class Settings:
       skew: exponent; 1 spreads log-radii evenly, more makes small drops commoner.
       presence: one per kind; probability that a pane carries the kind at all.
       density: one Range per kind; mean probability of a drop in a cell.
-      least_defocus: one per kind; a pane with less `defocus` does not carry it. Drops
-        above a few millimetres run down: what looks large is close, and out of focus.
+      crowded: probability of a pane that is covered by drops of many kinds, as by
+        condensation or after hours of rain; it draws from `crowd`.
+      crowd: one Range per kind; as `density`, of such a pane, which carries each kind.
       unevenness: how much the density varies over the pane, 0 to 1.
       patch: wavelengths of that variation.
       closeness: log-uniform; nearness of the pane, scales the radii and the defocus.
@@ -45,7 +47,7 @@ class Settings:
       irregularity: displacement of the outline, as a share of the cell.
       trail: length of the trail above a drop as a share of what its cell leaves room
         for, drawn per drop among those that have one.
-      trailing: probability that a drop has a trail.
+      trailing: one Range per kind; probability that a drop has a trail.
       taper: share by which the trail narrows towards its end.
       support: reach of a metaball over its radius; more merges neighbours earlier.
       contact: contact angle in degrees.
@@ -85,8 +87,14 @@ class Settings:
         `closeness`.
       polygon: probability that the aperture is a polygon of blades, not a disc.
       blades: least and largest number of them.
+      rim: log-uniform; light at the rim of the aperture's image over the least in it,
+        less one: few lenses spread it evenly.
+      rings: how often it rises to that from the middle to the rim; from its least, a
+        bowl, at a half.
       softness: log-uniform; standard deviation of the lens's own blur of what is out of
         focus over the radius of the aperture's image.
+      lens: standard deviation, in pixels of the picture, of what lens and sensor blur
+        in focus, too.
       sharp_veil: log-uniform; as `veil`, of panes that are in focus, where what is a
         film out of focus is seen as beads.
       veil: log-uniform; share of the scene's light that the film between the drops
@@ -99,6 +107,8 @@ class Settings:
         `light.darken`.
       darkness: log-uniform; gain of such a scene, above 1 where it is overexposed.
       contrast: exponent of its linear light.
+      lit: share of its light that what is white keeps there, as lamps and lit windows
+        do; none where it is drawn below 0.
       exposure: gain of the whole picture in stops, times mean coverage.
       noise: standard deviation of the sensor's noise, in encoded values.
       compressed: probability of a pair that comes out of JPEG files, both of one
@@ -118,7 +128,8 @@ class Settings:
     skew: float
     presence: tuple[float, ...]
     density: tuple[Range, ...]
-    least_defocus: tuple[float, ...]
+    crowded: float
+    crowd: tuple[Range, ...]
     unevenness: Range
     patch: tuple[int, ...]
     closeness: Range
@@ -127,7 +138,7 @@ class Settings:
     elongation: Range
     irregularity: Range
     trail: Range
-    trailing: Range
+    trailing: tuple[Range, ...]
     taper: float
     support: float
     contact: Range
@@ -157,7 +168,10 @@ class Settings:
     defocus: Range
     polygon: float
     blades: tuple[int, int]
+    rim: Range
+    rings: Range
     softness: Range
+    lens: Range
     sharp_veil: Range
     veil: Range
     veil_reach: Range
@@ -166,6 +180,7 @@ class Settings:
     dark: float
     darkness: Range
     contrast: Range
+    lit: Range
     exposure: Range
     noise: Range
     compressed: float
@@ -175,7 +190,7 @@ class Settings:
     mask_difference: float
 
     def __post_init__(self) -> None:
-        kinds = ("cell", "radius", "presence", "density", "least_defocus")
+        kinds = ("cell", "radius", "presence", "density", "crowd", "trailing")
         if len({len(getattr(self, name)) for name in kinds}) > 1:
             raise UserError(f"data.rendering: {', '.join(kinds)} differ in length")
         for cell, (_, high) in zip(self.cell, self.radius, strict=True):
@@ -196,20 +211,20 @@ class Settings:
 def draw_pane(key: jax.Array, settings: Settings) -> Drawn:
     """One value for every `Range` of the pane, its light and the camera, by name."""
     uniform = [
-        *("unevenness", "irregularity", "trailing", "contact", "sag", "tilt", "pan"),
-        *("view", "greyness", "blueness", "interior", "highlight_size"),
+        *("unevenness", "irregularity", "contact", "sag", "tilt", "pan", "view"),
+        *("lens", "rings", "greyness", "blueness", "interior", "highlight_size"),
         *("highlight_tilt", "veil_sky", "exposure", "noise"),
     ]
     logarithmic = [
-        *("closeness", "defocus", "sharp_defocus", "scene_defocus", "softness"),
+        *("closeness", "defocus", "sharp_defocus", "scene_defocus", "softness", "rim"),
         *("veil", "sharp_veil", "veil_reach", "veil_spread"),
         *("expansion", "sky", "surroundings", "highlight", "enlargement"),
     ]
     names = uniform + logarithmic
     ranges = jnp.array([getattr(settings, name) for name in names], jnp.float32)
     low, high = ranges[:, 0], ranges[:, 1]
-    u, (sharp, deep, polygon, turn, count, enlarged) = jnp.split(
-        jax.random.uniform(key, (len(names) + 6,)), [len(names)]
+    u, (sharp, deep, polygon, turn, count, enlarged, crowded) = jnp.split(
+        jax.random.uniform(key, (len(names) + 7,)), [len(names)]
     )
     values = low + (high - low) * u
     ratio = jnp.log(jnp.maximum(high, 1e-6) / jnp.maximum(low, 1e-6))
@@ -232,4 +247,5 @@ def draw_pane(key: jax.Array, settings: Settings) -> Drawn:
     # A disc is a polygon of very many blades.
     drawn["blades"] = jnp.where(polygon < settings.polygon, blades, 1e3)
     drawn["turn"] = 2 * jnp.pi * turn
+    drawn["crowded"] = crowded < settings.crowded
     return drawn

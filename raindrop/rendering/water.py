@@ -42,25 +42,31 @@ def water(
       settings: what is drawn for each kind and drop.
     """
     scale = settings.frame / settings.reference
-    u = jax.random.uniform(kinds_key, (2, len(settings.cell)))
+    u = jax.random.uniform(kinds_key, (3, len(settings.cell)))
+    crowded = drawn["crowded"]
     patches = _patches(patch_key, shape, drawn, settings)
     field = jnp.zeros((*shape, 3 + len(_OF_A_DROP)))
-    for kind, kind_key in enumerate(drop_keys):
+    # From the last kind on: its drops have swallowed what lay under them.
+    for kind in reversed(range(len(settings.cell))):
         smallest, largest = settings.radius[kind]
-        low, high = settings.density[kind]
-        density = low + (high - low) * u[0, kind]
-        carried = u[1, kind] < settings.presence[kind]
-        carried &= drawn["defocus"] >= settings.least_defocus[kind]
+        density = jnp.where(
+            crowded,
+            _between(settings.crowd[kind], u[0, kind]),
+            _between(settings.density[kind], u[0, kind]),
+        )
+        carried = crowded | (u[1, kind] < settings.presence[kind])
+        free = field[..., 0] == 0
         metaballs = functools.partial(
             _metaballs,
-            kind_key,
+            drop_keys[kind],
             shape,
             max(round(settings.cell[kind] * scale), 2),
             (
                 smallest * scale * drawn["closeness"],
                 largest * scale * drawn["closeness"],
             ),
-            density * patches[..., kind],
+            jnp.where(free, density * patches[..., kind], 0),
+            _between(settings.trailing[kind], u[2, kind]),
             drawn,
             settings,
         )
@@ -70,6 +76,11 @@ def water(
     if settings.enlarged:
         field = _enlarge(field, drawn["enlargement"])
     return _surface(field, drawn, settings)
+
+
+def _between(range: tuple[float, float], u: jax.Array) -> jax.Array:
+    low, high = range
+    return low + (high - low) * u
 
 
 def _enlarge(field: jax.Array, factor: jax.Array) -> jax.Array:
@@ -139,6 +150,7 @@ def _metaballs(
     cell: int,
     radius: tuple[jax.Array, jax.Array],
     density: jax.Array,
+    trailing: jax.Array,
     drawn: Drawn,
     settings: Settings,
 ) -> jax.Array:
@@ -153,6 +165,7 @@ def _metaballs(
       cell: side of a cell in pixels.
       radius: least and largest contact radius in pixels.
       density: [rows, columns] probability of a drop, per pixel.
+      trailing: probability that a drop has a trail.
       drawn: the picture's values.
       settings: what is drawn per drop.
 
@@ -162,7 +175,10 @@ def _metaballs(
       `_OF_A_DROP`.
     """
     table_key, normal_key, warp_key = jax.random.split(key, 3)
-    drops = _drops(table_key, normal_key, shape, cell, radius, density, drawn, settings)
+    drops = _drops(
+        *(table_key, normal_key, shape, cell, radius, density, trailing),
+        *(drawn, settings),
+    )
     height, width = shape
     # Whole cells may reach far beyond the picture; rows are computed by parts of one.
     parts = math.gcd(cell, 8)
@@ -215,6 +231,7 @@ def _drops(
     cell: int,
     radius: tuple[jax.Array, jax.Array],
     density: jax.Array,
+    trailing: jax.Array,
     drawn: Drawn,
     settings: Settings,
 ) -> jax.Array:
@@ -227,6 +244,7 @@ def _drops(
       cell: likewise.
       radius: likewise.
       density: likewise.
+      trailing: likewise.
       drawn: likewise.
       settings: likewise.
 
@@ -243,12 +261,10 @@ def _drops(
     present = table[0] < density[at_rows][:, at_columns]
     ratio = radius[1] / radius[0]
     reach = radius[0] * ratio ** (table[1] ** settings.skew) * settings.support
-    low, high = settings.elongation
     # The camera sees a tilted pane, such as a windscreen, shortened.
     shortened = jnp.cos(jnp.radians(drawn["tilt"]))
-    stretch = shortened * (low + (high - low) * table[2])
-    low, high = settings.trail
-    trail = jnp.where(table[3] < drawn["trailing"], low + (high - low) * table[4], 0)
+    stretch = shortened * _between(settings.elongation, table[2])
+    trail = jnp.where(table[3] < trailing, _between(settings.trail, table[4]), 0)
     trail = shortened * trail
     trail = jnp.maximum(trail * (cell * (1 - 2 * drawn["irregularity"]) - reach), 1e-3)
     # A drop without a trail has nothing to narrow.
@@ -256,10 +272,8 @@ def _drops(
     # An absent drop reaches nowhere.
     inverse = jnp.where(present, reach**-2, 1e12)
     offset_y, offset_x = table[5] * cell, table[6] * cell
-    low, high = settings.flatness
-    flatness = low + (high - low) * table[7]
-    low, high = settings.gain
-    gain = low + (high - low) * table[8]
+    flatness = _between(settings.flatness, table[7])
+    gain = _between(settings.gain, table[8])
     # At most three standard deviations: a highlight is an exponential of this.
     normal = jax.random.normal(normal_key, (3, rows + 2, columns + 2)).clip(-3, 3)
     of_drop = jnp.concatenate([jnp.stack([flatness, gain]), normal])

@@ -26,7 +26,9 @@ WET = dataclasses.replace(
     radius=((2.5, 6.0), (8.0, 20.0)),
     presence=(1.0, 1.0),
     density=((0.1, 0.5), (0.1, 0.5)),
-    least_defocus=(0.0, 0.0),
+    crowded=0.0,
+    crowd=((0.0, 0.0),) * 2,
+    trailing=((0.0, 0.2),) * 2,
     closeness=(0.55, 1.0),
     enlarged=0.0,
     enlargement=(1.0, 1.0),
@@ -51,7 +53,7 @@ def photograph(height=96, width=128):
 def test_dry_pane_is_the_photograph_itself():
     for settings in (
         dataclasses.replace(WET, dry=1.0),
-        dataclasses.replace(WET, least_defocus=(99.0, 99.0), noise=(0.0, 0.0)),
+        dataclasses.replace(WET, presence=(0.0, 0.0), noise=(0.0, 0.0)),
     ):
         rainy, mask = draw(jax.random.key(3), photograph(), settings)
         np.testing.assert_array_equal(rainy, photograph())
@@ -140,7 +142,9 @@ def test_light_there_and_back():
 def test_a_point_of_light_shows_the_aperture(blades, area):
     """Evenly lit, of the area of its polygon, and nothing beyond its corners."""
     radius = 12.0
-    transfer = aperture_transfer((64, 48), radius, jnp.float32(blades), 0.3, 0.0)
+    transfer = aperture_transfer(
+        (64, 48), radius, jnp.float32(blades), 0.3, (0.0, 1.0), 0.0
+    )
     image = np.fft.fftshift(np.fft.irfft2(transfer, s=(64, 48)))
     y, x = np.mgrid[-32:32, -24:24]
     assert image.sum() == pytest.approx(1, abs=1e-4)
@@ -148,6 +152,13 @@ def test_a_point_of_light_shows_the_aperture(blades, area):
     level = 1 / (area * radius**2)
     np.testing.assert_allclose(image[inside], level, rtol=0.03)
     np.testing.assert_allclose(image[np.hypot(y, x) > radius + 1], 0, atol=1e-6)
+    transfer = aperture_transfer(
+        (64, 48), radius, jnp.float32(blades), 0.3, (2.0, 0.5), 0.0
+    )
+    bright = np.fft.fftshift(np.fft.irfft2(transfer, s=(64, 48)))
+    rim = inside & (np.hypot(y, x) > radius * np.cos(np.pi / 5) - 2)
+    assert bright.sum() == pytest.approx(1, abs=1e-4)
+    assert bright[rim].mean() > 1.3 * bright[32, 24]
 
 
 def test_libraries_that_would_hang_are_named(monkeypatch):
@@ -223,6 +234,36 @@ def test_dark_scenes_are_the_ground_truth_too():
     assert clean.max() < 0.5 * photograph().max()
 
 
+def test_lamps_stay_lit_in_the_dark():
+    lamp = np.array(photograph())
+    lamp[40:50, 40:50] = 1
+    night = dataclasses.replace(
+        WET, dry=1.0, dark=1.0, darkness=(0.05, 0.05), lit=(0.9, 0.9)
+    )
+    clean = example(jax.random.key(0), jnp.asarray(lamp), night).clean
+    assert clean[40:50, 40:50].min() > 0.9
+    assert clean[60:].max() < 0.5
+
+
+def test_large_drops_swallow_small_ones():
+    """The beads are not seen within the blobs, and are everywhere else."""
+    beads = dataclasses.replace(
+        WET,
+        **CALM,
+        density=((0.9, 0.9), (0.3, 0.3)),
+        unevenness=(0.0, 0.0),
+        defocus=(0.5, 0.5),
+        lens=(0.3, 0.3),
+    )
+    blobs = dataclasses.replace(beads, density=((0.0, 0.0), (0.3, 0.3)))
+    both, alone = (draw(jax.random.key(4), photograph(), s) for s in (beads, blobs))
+    blob = np.asarray(alone[1])[..., 0] > 0
+    inside = ndimage.binary_erosion(blob, iterations=4)
+    assert inside.sum() > 100
+    np.testing.assert_allclose(both[0][inside], alone[0][inside], atol=0.03)
+    assert np.asarray(both[1])[..., 0][~blob].mean() > 0.05
+
+
 def test_drops_are_round_and_upside_down():
     """A lone drop is as high above its middle as below, and shows sky at its foot."""
     lone = dataclasses.replace(
@@ -232,12 +273,12 @@ def test_drops_are_round_and_upside_down():
         radius=((14.0, 14.0),),
         presence=(1.0,),
         density=((0.06, 0.06),),
-        least_defocus=(0.0,),
+        crowd=((0.0, 0.0),),
         unevenness=(0.0, 0.0),
         closeness=(1.0, 1.0),
         elongation=(1.0, 1.0),
         irregularity=(0.0, 0.0),
-        trailing=(0.0, 0.0),
+        trailing=((0.0, 0.0),),
         view=(40.0, 40.0),
         contact=(45.0, 45.0),
         flatness=(0.0, 0.0),
