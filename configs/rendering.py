@@ -17,6 +17,8 @@ those four.
   scene, and learns to shift the brightness of every picture instead.
 - A camera that is focused on the pane shows the scene out of focus
   (`scene_defocus`), but for small apertures (`deep`).
+- Pictures that were made smaller, or sharpened by the camera, show beads to the pixel
+  (`lens`, `sharpened`): blurred by 0.7 pixels, beads went that else stayed.
 - Photographs come in JPEG files. A network that had seen none found half as much
   behind quality 75 as behind uncompressed panes (`compressed`, `quality`).
 - A windscreen is tilted up to 70 degrees (`tilt`): its drops are flat and dark.
@@ -53,7 +55,7 @@ def get_config() -> ml_collections.ConfigDict:
         *((0.1, 0.9), (0.1, 0.9), (0.15, 0.9), (0.1, 0.9), (0.1, 0.8)),
         (0.1, 0.8),
     )
-    config.crowded = 0.15
+    config.crowded = 0.2
     config.crowd = (
         *((0.6, 1.0), (0.6, 1.0), (0.2, 0.8), (0.0, 0.3), (0.0, 0.1)),
         (0.0, 0.4),
@@ -90,16 +92,16 @@ def get_config() -> ml_collections.ConfigDict:
     config.highlight_tilt = (-0.5, 0.6)
     config.highlight_jitter = 0.15
     config.sharp = 0.4
-    config.sharp_defocus = (0.4, 2.5)
+    config.sharp_defocus = (0.2, 2.5)
     config.scene_defocus = (1.0, 24.0)
     config.deep = 0.3
     config.defocus = (2.5, 28.0)
     config.polygon = 0.5
     config.blades = (5, 9)
-    config.rim = (0.05, 4.0)
-    config.rings = (0.5, 4.0)
+    config.rim = (0.1, 12.0)
+    config.rings = (0.5, 6.0)
     config.softness = (0.03, 0.6)
-    config.lens = (0.3, 0.7)
+    config.lens = (0.0, 0.6)
     config.sharp_veil = (0.02, 0.4)
     config.veil = (0.15, 2.8)
     config.veil_reach = (10.0, 250.0)
@@ -111,6 +113,9 @@ def get_config() -> ml_collections.ConfigDict:
     config.lit = (-0.5, 1.0)
     config.exposure = (-1.8, -0.2)
     config.noise = (0.0, 0.01)
+    config.sharpened = 0.5
+    config.sharpness = (0.2, 3.0)
+    config.sharpening = (0.5, 1.2)
     config.compressed = 0.7
     config.quality = (30.0, 98.0)
     config.mask_rule = "geometry"

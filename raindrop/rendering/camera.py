@@ -74,6 +74,30 @@ def expose(
     return Exposed(rainy, alpha, changed)
 
 
+def sharpen(
+    key: jax.Array, pictures: tuple[jax.Array, ...], settings: Settings
+) -> tuple[jax.Array, ...]:
+    """What a camera that sharpens makes of a pair, by an unsharp mask.
+
+    Args:
+      key: random key.
+      pictures: [H, W, 3] each, RGB in [0, 1], as the sensor gives them.
+      settings: of the camera.
+    """
+    u = jax.random.uniform(key, (3,))
+    low, high = settings.sharpness
+    amount = low * (high / low) ** u[0]
+    low, high = settings.sharpening
+    sigma = low + (high - low) * u[1]
+
+    def sharp() -> tuple[jax.Array, ...]:
+        return tuple(
+            jnp.clip(x + amount * (x - gaussian_blur(x, sigma)), 0, 1) for x in pictures
+        )
+
+    return jax.lax.cond(u[2] < settings.sharpened, sharp, lambda: pictures)
+
+
 def _nearly_normal(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     """Mean 0 and variance 1: the sum of four bytes; jax.random.normal is slower."""
     bits = jax.random.bits(key, shape)
@@ -202,7 +226,7 @@ def aperture_transfer(
     light, rings = rim
     share = jnp.minimum(away / jnp.maximum(radius, 1e-3), 1)
     ripple = (1 + jnp.cos(2 * jnp.pi * rings * (1 - share))) / 2
-    kernel *= 1 + light * ripple * (0.3 + 0.7 * share**4)
+    kernel *= 1 + light * ripple * (0.4 + 0.6 * share**4)
     transfer = jnp.fft.rfft2(kernel / jnp.sum(kernel))
     fy, fx = jnp.fft.fftfreq(shape[0])[:, None], jnp.fft.rfftfreq(shape[1])[None, :]
     angular = 2 * jnp.pi * sigma

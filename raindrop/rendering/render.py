@@ -14,7 +14,7 @@ After Roser & Geiger (ICCV workshops 2009), Halimeh & Roser (IV 2009) and Hao et
 (ICCV workshops 2019); metaballs as in Blinn (1982). Pure functions, static shapes.
 
 Read on in the order of the light: `settings` (what may be drawn), `water` (the drops'
-shapes), `light` (what they show), `camera` (focus, veil, exposure, noise),
+shapes), `light` (what they show), `camera` (focus, veil, exposure, noise, sharpening),
 `compression` (what a file keeps).
 """
 
@@ -23,13 +23,15 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from raindrop.rendering.camera import expose, unfocus
+from raindrop.rendering.camera import expose, sharpen, unfocus
 from raindrop.rendering.compression import compress
 from raindrop.rendering.light import darken, drop_light, sky_light, to_linear
 from raindrop.rendering.settings import Drawn, Settings, draw_pane
 from raindrop.rendering.water import water
 
-_FILE = 0x4A50  # folded into a key, for what a file does to the picture
+# Folded into a key: for what a file does to the picture, and a camera before that.
+_FILE = 0x4A50
+_SHARPENED = 0x5348
 
 
 class Example(NamedTuple):
@@ -54,9 +56,11 @@ def example(key: jax.Array, photograph: jax.Array, settings: Settings) -> Exampl
     scene = darken(scene_key, photograph.astype(jnp.float32), settings)
     clean = unfocus(scene, drawn, settings)
     rainy, mask = _with_drops(drops_key, clean, scene, drawn, settings)
-    # A key that is not split off: the others stay what they are without it.
-    file_key = jax.random.fold_in(key, _FILE)
-    rainy, clean = compress(file_key, (rainy, clean), settings)
+    # Keys that are not split off: the others stay what they are without them.
+    rainy, clean = sharpen(
+        jax.random.fold_in(key, _SHARPENED), (rainy, clean), settings
+    )
+    rainy, clean = compress(jax.random.fold_in(key, _FILE), (rainy, clean), settings)
     return Example(rainy.astype(dtype), clean.astype(dtype), mask.astype(dtype))
 
 

@@ -111,6 +111,9 @@ class Settings:
         do; none where it is drawn below 0.
       exposure: gain of the whole picture in stops, times mean coverage.
       noise: standard deviation of the sensor's noise, in encoded values.
+      sharpened: probability of a pair from a camera that sharpens its pictures.
+      sharpness: log-uniform; by how much, as a factor on what a blur takes away.
+      sharpening: standard deviation of that blur, in pixels of the picture.
       compressed: probability of a pair that comes out of JPEG files, both of one
         quality: a network is to remove drops, and to leave their artifacts alone.
       quality: of those files, libjpeg's 1 to 100.
@@ -183,6 +186,9 @@ class Settings:
     lit: Range
     exposure: Range
     noise: Range
+    sharpened: float
+    sharpness: Range
+    sharpening: Range
     compressed: float
     quality: Range
     mask_rule: str
