@@ -45,7 +45,7 @@ def get_config() -> ConfigDict:
     rendering.density = ((0.0, 0.0), (0.1, 0.3), (0.1, 0.3))
     rendering.crowded = 0.0
     rendering.crowd = ((0.0, 0.0),) * 3
-    rendering.trailing = ((0.0, 0.2),) * 3
+    rendering.trails = ((0.0, 0.2),) * 3
     rendering.sharp = 0.0
     rendering.dark = 0.0
     rendering.defocus = (1.0, 4.0)
@@ -57,6 +57,9 @@ def get_config() -> ConfigDict:
     rendering.darkness = (0.05, 0.8)
     rendering.exposure = (0.0, 0.0)
     rendering.noise = (0.0, 0.0)
+    rendering.sharpened = 0.0
+    rendering.rim = (1e-3, 1e-3)
+    rendering.lens = (0.0, 0.0)
     config.optimizer.learning_rate = 1e-3
     config.optimizer.discriminator_learning_rate = 1e-4
     config.optimizer.warmup_steps = 20

@@ -18,14 +18,15 @@ those four.
 - A camera that is focused on the pane shows the scene out of focus
   (`scene_defocus`), but for small apertures (`deep`).
 - Pictures that were made smaller, or sharpened by the camera, show beads to the pixel
-  (`lens`, `sharpened`): blurred by 0.7 pixels, beads went that else stayed.
+  (`lens`, `sharpened`). A network that had seen softer ones removed such beads only
+  once the picture was blurred by 0.7 pixels.
 - Photographs come in JPEG files. A network that had seen none found half as much
   behind quality 75 as behind uncompressed panes (`compressed`, `quality`).
 - A windscreen is tilted up to 70 degrees (`tilt`): its drops are flat and dark.
-- Condensation and hours of rain cover a pane with drops of all sizes, down to a pixel
-  (`crowded`); the larger ones have swallowed what lay under them.
-- At night lamps stay white (`lit`), and each small drop is their disc, with a bright rim
-  or rings (`rim`, `rings`).
+- Condensation and hours of rain cover a pane with drops of all sizes, down to one
+  pixel (`crowded`); the larger ones have swallowed what lay under them.
+- At night lamps stay white (`lit`), and a small drop out of focus shows them as a disc,
+  with a bright rim or rings (`rim`, `rings`).
 - `dry` panes teach it to leave a clean picture alone.
 
 The rest is physics or habit.
@@ -68,7 +69,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.elongation = (0.75, 1.4)
     config.irregularity = (0.01, 0.12)
     config.trail = (0.1, 0.8)
-    config.trailing = (*((0.0, 0.2),) * 5, (1.0, 1.0))
+    config.trails = (*((0.0, 0.2),) * 5, (1.0, 1.0))
     config.taper = 0.6
     config.support = 1.25
     config.contact = (40.0, 89.0)
@@ -101,7 +102,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.rim = (0.1, 12.0)
     config.rings = (0.5, 6.0)
     config.softness = (0.03, 0.6)
-    config.lens = (0.0, 0.6)
+    config.lens = (0.25, 0.7)
     config.sharp_veil = (0.02, 0.4)
     config.veil = (0.15, 2.8)
     config.veil_reach = (10.0, 250.0)
@@ -112,7 +113,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.contrast = (1.0, 2.0)
     config.lit = (-0.5, 1.0)
     config.exposure = (-1.8, -0.2)
-    config.noise = (0.0, 0.01)
+    config.noise = (0.0, 0.006)
     config.sharpened = 0.5
     config.sharpness = (0.2, 3.0)
     config.sharpening = (0.5, 1.2)

@@ -7,7 +7,7 @@ def get_config():
     config = default.get_config()
     config.data.crop_size = 16
     # One kind of drop: the renderer compiles in half the time.
-    for name in ("cell", "radius", "presence", "density", "crowd", "trailing"):
+    for name in ("cell", "radius", "presence", "density", "crowd", "trails"):
         config.data.rendering[name] = config.data.rendering[name][1:2]
     generator = config.model.generator
     generator.attention.steps = 2

@@ -1,4 +1,4 @@
-"""The camera: defocus of the water, the veil between drops, exposure and noise."""
+"""The camera: defocus of the water, the veil, exposure, noise, sharpening."""
 
 import importlib.metadata
 import math
@@ -83,7 +83,12 @@ def sharpen(
       key: random key.
       pictures: [H, W, 3] each, RGB in [0, 1], as the sensor gives them.
       settings: of the camera.
+
+    Returns:
+      The pictures, all sharpened alike, or as they are; see `Settings.sharpened`.
     """
+    if not settings.sharpened:
+        return pictures
     u = jax.random.uniform(key, (3,))
     low, high = settings.sharpness
     amount = low * (high / low) ** u[0]
@@ -192,7 +197,9 @@ def gaussian_blur(x: jax.Array, sigma: jax.Array) -> jax.Array:
         return jax.nn.softmax(-(((at[:, None] - at) / sigma) ** 2) / 2)
 
     rows, columns = (weights(size) for size in x.shape[:2])
-    return jnp.einsum("ih,jw,hwc->ijc", rows, columns, x, optimize=True)
+    return jnp.einsum(
+        "ih,jw,hwc->ijc", rows, columns, x, optimize=True, precision="highest"
+    )
 
 
 def aperture_transfer(
@@ -210,8 +217,8 @@ def aperture_transfer(
       radius: of the circle through the aperture's corners, in pixels.
       blades: how many corners it has.
       turn: angle of the first one, in radians.
-      rim: light at that circle over the least in it, less one, and how many rings of it
-        there are.
+      rim: light at the rim over the least inside, less one; and how many maxima there
+        are from the middle to the rim, 0.5 or more: 0.5 is a bowl.
       sigma: standard deviation of the Gaussian, in pixels.
     """
     y = (jnp.fft.fftfreq(shape[0]) * shape[0])[:, None]
@@ -224,10 +231,13 @@ def aperture_transfer(
     beyond = away * jnp.cos(from_middle) - radius * jnp.cos(sector / 2)
     kernel = jnp.clip(0.5 - beyond, 0, 1)
     light, rings = rim
+    # Rings narrower than two pixels are not seen.
+    light = light * jnp.clip(radius / (2 * jnp.maximum(rings, 0.5)) - 0.5, 0, 1)
     share = jnp.minimum(away / jnp.maximum(radius, 1e-3), 1)
     ripple = (1 + jnp.cos(2 * jnp.pi * rings * (1 - share))) / 2
     kernel *= 1 + light * ripple * (0.4 + 0.6 * share**4)
     transfer = jnp.fft.rfft2(kernel / jnp.sum(kernel))
     fy, fx = jnp.fft.fftfreq(shape[0])[:, None], jnp.fft.rfftfreq(shape[1])[None, :]
-    angular = 2 * jnp.pi * sigma
-    return transfer * jnp.exp(-(angular**2) * (fy**2 + fx**2) / 2)
+    # The discrete Gaussian, which is positive however narrow it is.
+    roughness = 2 - jnp.cos(2 * jnp.pi * fy) - jnp.cos(2 * jnp.pi * fx)
+    return transfer * jnp.exp(-(sigma**2) * roughness)

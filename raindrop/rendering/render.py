@@ -38,7 +38,9 @@ class Example(NamedTuple):
     """A rendered pair. Pictures are RGB in [0, 1]."""
 
     rainy: jax.Array  # [H, W, 3]
-    clean: jax.Array  # [H, W, 3], the scene: the photograph, darker, or out of focus
+    # [H, W, 3], the scene: the photograph, darker or out of focus; sharpened and out of
+    # a file as `rainy` is.
+    clean: jax.Array
     mask: jax.Array  # [H, W, 1], in {0, 1}, of where the drops are
 
 
@@ -69,8 +71,9 @@ def render(
 ) -> tuple[jax.Array, jax.Array]:
     """Puts raindrops before a photograph, which stays as it is.
 
-    The scene is in focus and in its own light, whatever `settings` say of that; see
-    `example`. To be vmapped over `key` and `clean`.
+    The scene is in focus and in its own light, whatever `settings` say of that, and
+    nothing is sharpened or compressed; see `example`. To be vmapped over `key` and
+    `clean`.
 
     Args:
       key: random key; the same key gives the same picture.

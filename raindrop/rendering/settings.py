@@ -20,7 +20,7 @@ class Settings:
     the field says otherwise. Lengths are in pixels of a photograph whose long side is
     `reference` pixels. Fields of "one per kind" hold an entry for each kind of drop
     (beads, drops, blobs: any number of kinds), all in the same order: a drop swallows
-    those of the kinds before its own that would lie under it.
+    those of the kinds before its own whose middle would lie under it.
 
     Attributes:
       reference: long side, in pixels, of the photograph that lengths are given for.
@@ -32,10 +32,11 @@ class Settings:
       skew: exponent; 1 spreads log-radii evenly, more makes small drops commoner.
       presence: one per kind; probability that a pane carries the kind at all.
       density: one Range per kind; mean probability of a drop in a cell.
-      crowded: probability of a pane that is covered by drops of many kinds, as by
-        condensation or after hours of rain; it draws from `crowd`.
+      crowded: probability of a pane that carries drops of many kinds at once, as after
+        condensation or hours of rain; it draws from `crowd`.
       crowd: one Range per kind; as `density`, of such a pane, which carries each kind.
-      unevenness: how much the density varies over the pane, 0 to 1.
+      unevenness: how much the density varies over the pane; from 1 on parts of it are
+        bare.
       patch: wavelengths of that variation.
       closeness: log-uniform; nearness of the pane, scales the radii and the defocus.
       enlarged: probability of a picture that is taken from a larger one, or through
@@ -47,7 +48,7 @@ class Settings:
       irregularity: displacement of the outline, as a share of the cell.
       trail: length of the trail above a drop as a share of what its cell leaves room
         for, drawn per drop among those that have one.
-      trailing: one Range per kind; probability that a drop has a trail.
+      trails: one Range per kind; probability that a drop has a trail.
       taper: share by which the trail narrows towards its end.
       support: reach of a metaball over its radius; more merges neighbours earlier.
       contact: contact angle in degrees.
@@ -87,14 +88,14 @@ class Settings:
         `closeness`.
       polygon: probability that the aperture is a polygon of blades, not a disc.
       blades: least and largest number of them.
-      rim: log-uniform; light at the rim of the aperture's image over the least in it,
-        less one: few lenses spread it evenly.
-      rings: how often it rises to that from the middle to the rim; from its least, a
-        bowl, at a half.
+      rim: log-uniform; light at the rim of the aperture's image, at its corners, over
+        the least in it, less one; few lenses spread it evenly.
+      rings: how many maxima there are from the middle to the rim, inner ones weaker;
+        0.5 is a bowl.
       softness: log-uniform; standard deviation of the lens's own blur of what is out of
         focus over the radius of the aperture's image.
-      lens: standard deviation, in pixels of the picture, of what lens and sensor blur
-        in focus, too.
+      lens: standard deviation, in pixels of the picture, by which lens and sensor blur
+        the drops even in focus. The photograph has been through a camera already.
       sharp_veil: log-uniform; as `veil`, of panes that are in focus, where what is a
         film out of focus is seen as beads.
       veil: log-uniform; share of the scene's light that the film between the drops
@@ -107,8 +108,8 @@ class Settings:
         `light.darken`.
       darkness: log-uniform; gain of such a scene, above 1 where it is overexposed.
       contrast: exponent of its linear light.
-      lit: share of its light that what is white keeps there, as lamps and lit windows
-        do; none where it is drawn below 0.
+      lit: what is added there to the gain of what is white or brightly coloured, as
+        lamps and lit windows are; nothing where it is drawn below 0.
       exposure: gain of the whole picture in stops, times mean coverage.
       noise: standard deviation of the sensor's noise, in encoded values.
       sharpened: probability of a pair from a camera that sharpens its pictures.
@@ -118,7 +119,8 @@ class Settings:
         quality: a network is to remove drops, and to leave their artifacts alone.
       quality: of those files, libjpeg's 1 to 100.
       mask_rule: 'geometry' (coverage above `mask_coverage`) or 'difference' (largest
-        channel of |rainy - clean| above `mask_difference`).
+        channel of |rainy - clean| above `mask_difference`, before both are sharpened
+        and compressed).
       mask_coverage: least coverage that counts as drop.
       mask_difference: least difference that counts as drop.
     """
@@ -141,7 +143,7 @@ class Settings:
     elongation: Range
     irregularity: Range
     trail: Range
-    trailing: tuple[Range, ...]
+    trails: tuple[Range, ...]
     taper: float
     support: float
     contact: Range
@@ -196,7 +198,7 @@ class Settings:
     mask_difference: float
 
     def __post_init__(self) -> None:
-        kinds = ("cell", "radius", "presence", "density", "crowd", "trailing")
+        kinds = ("cell", "radius", "presence", "density", "crowd", "trails")
         if len({len(getattr(self, name)) for name in kinds}) > 1:
             raise UserError(f"data.rendering: {', '.join(kinds)} differ in length")
         for cell, (_, high) in zip(self.cell, self.radius, strict=True):

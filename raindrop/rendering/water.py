@@ -46,7 +46,7 @@ def water(
     crowded = drawn["crowded"]
     patches = _patches(patch_key, shape, drawn, settings)
     field = jnp.zeros((*shape, 3 + len(_OF_A_DROP)))
-    # From the last kind on: its drops have swallowed what lay under them.
+    # From the last kind on: a drop has swallowed those whose middle lay under it.
     for kind in reversed(range(len(settings.cell))):
         smallest, largest = settings.radius[kind]
         density = jnp.where(
@@ -66,7 +66,7 @@ def water(
                 largest * scale * drawn["closeness"],
             ),
             jnp.where(free, density * patches[..., kind], 0),
-            _between(settings.trailing[kind], u[2, kind]),
+            _between(settings.trails[kind], u[2, kind]),
             drawn,
             settings,
         )
@@ -78,8 +78,8 @@ def water(
     return _surface(field, drawn, settings)
 
 
-def _between(range: tuple[float, float], u: jax.Array) -> jax.Array:
-    low, high = range
+def _between(bounds: tuple[float, float], u: jax.Array) -> jax.Array:
+    low, high = bounds
     return low + (high - low) * u
 
 
@@ -254,17 +254,20 @@ def _drops(
     """
     rows, columns = math.ceil(shape[0] / cell), math.ceil(shape[1] / cell)
     table = jax.random.uniform(table_key, (9, rows + 2, columns + 2))
-    at_rows = jnp.clip(jnp.arange(-1, rows + 1) * cell + cell // 2, 0, shape[0] - 1)
-    at_columns = jnp.clip(
-        jnp.arange(-1, columns + 1) * cell + cell // 2, 0, shape[1] - 1
-    )
-    present = table[0] < density[at_rows][:, at_columns]
+    at_y = (jnp.arange(-1, rows + 1)[:, None] + table[5]) * cell
+    at_x = (jnp.arange(-1, columns + 1) + table[6]) * cell
+    at = [
+        jnp.clip(x.astype(jnp.int32), 0, side - 1)
+        for x, side in zip((at_y, at_x), shape, strict=True)
+    ]
+    present = table[0] < density[at[0], at[1]]
     ratio = radius[1] / radius[0]
     reach = radius[0] * ratio ** (table[1] ** settings.skew) * settings.support
     # The camera sees a tilted pane, such as a windscreen, shortened.
     shortened = jnp.cos(jnp.radians(drawn["tilt"]))
     stretch = shortened * _between(settings.elongation, table[2])
-    trail = jnp.where(table[3] < trailing, _between(settings.trail, table[4]), 0)
+    has_trail = present & (table[3] < trailing)
+    trail = jnp.where(has_trail, _between(settings.trail, table[4]), 0)
     trail = shortened * trail
     trail = jnp.maximum(trail * (cell * (1 - 2 * drawn["irregularity"]) - reach), 1e-3)
     # A drop without a trail has nothing to narrow.

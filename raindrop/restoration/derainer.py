@@ -29,8 +29,8 @@ class Derainer(OneSize):
     Args:
       loaded: the weights and their network.
       tile: pictures of more than `tile` squared pixels are cut into tiles of at most as
-        many; 0 cuts none, whatever memory it takes. By default `TILE`, or half as much
-        again for networks on patches of pixels, which see further and take less
+        many; 0 cuts none, whatever memory it takes. By default `one_size.TILE`, or half
+        as much again for networks on patches of pixels, which see further and take less
         memory. Smaller tiles overlap less.
       engine: what computes the network of these weights; JAX by default.
 

@@ -28,13 +28,14 @@ WET = dataclasses.replace(
     density=((0.1, 0.5), (0.1, 0.5)),
     crowded=0.0,
     crowd=((0.0, 0.0),) * 2,
-    trailing=((0.0, 0.2),) * 2,
+    trails=((0.0, 0.2),) * 2,
     closeness=(0.55, 1.0),
     enlarged=0.0,
     enlargement=(1.0, 1.0),
     elongation=(0.8, 1.2),
     irregularity=(0.01, 0.06),
     sharp=0.0,
+    sharpened=0.0,
     compressed=0.0,
 )
 CALM = {"veil": (0.0, 0.0), "exposure": (0.0, 0.0), "noise": (0.0, 0.0)}
@@ -58,6 +59,13 @@ def test_dry_pane_is_the_photograph_itself():
         rainy, mask = draw(jax.random.key(3), photograph(), settings)
         np.testing.assert_array_equal(rainy, photograph())
         assert not mask.any()
+
+
+def test_a_crowded_pane_carries_every_kind_of_its_crowd():
+    crowd = {"presence": (0.0, 0.0), "crowded": 1.0, "crowd": ((0.9, 0.9), (0.0, 0.0))}
+    settings = dataclasses.replace(WET, **crowd, defocus=(1.0, 1.0))
+    _, mask = draw(jax.random.key(3), photograph(), settings)
+    assert ndimage.label(np.asarray(mask)[..., 0])[1] > 20
 
 
 def test_nothing_changes_away_from_the_drops():
@@ -158,6 +166,9 @@ def test_a_point_of_light_shows_the_aperture(blades, area):
     bright = np.fft.fftshift(np.fft.irfft2(transfer, s=(64, 48)))
     rim = inside & (np.hypot(y, x) > radius * np.cos(np.pi / 5) - 2)
     assert bright.sum() == pytest.approx(1, abs=1e-4)
+    for sigma in (0.25, 0.5):
+        point = aperture_transfer((64, 48), 0.3, 1e3, 0.3, (0.0, 1.0), sigma)
+        assert np.fft.irfft2(point, s=(64, 48)).min() > -1e-6
     assert bright[rim].mean() > 1.3 * bright[32, 24]
 
 
@@ -245,6 +256,19 @@ def test_lamps_stay_lit_in_the_dark():
     assert clean[60:].max() < 0.5
 
 
+def test_a_camera_sharpens_the_ground_truth_too():
+    plain = dataclasses.replace(WET, dry=1.0, dark=0.0, sharpened=0.0)
+    sharp = dataclasses.replace(plain, sharpened=1.0, sharpness=(2.0, 2.0))
+    scene = np.full((32, 32, 3), 0.3, np.float32)
+    scene[:, 16:] = 0.6
+    key = jax.random.key(0)
+    np.testing.assert_array_equal(example(key, scene, plain).clean, scene)
+    rainy, clean, _ = example(key, jnp.asarray(scene), sharp)
+    np.testing.assert_array_equal(rainy, clean)
+    assert clean[16, 15, 0] < 0.25 and clean[16, 16, 0] > 0.65
+    np.testing.assert_allclose(clean[:, [0, -1]], scene[:, [0, -1]], atol=1e-3)
+
+
 def test_large_drops_swallow_small_ones():
     """The beads are not seen within the blobs, and are everywhere else."""
     beads = dataclasses.replace(
@@ -278,7 +302,7 @@ def test_drops_are_round_and_upside_down():
         closeness=(1.0, 1.0),
         elongation=(1.0, 1.0),
         irregularity=(0.0, 0.0),
-        trailing=((0.0, 0.0),),
+        trails=((0.0, 0.0),),
         view=(40.0, 40.0),
         contact=(45.0, 45.0),
         flatness=(0.0, 0.0),
@@ -325,6 +349,7 @@ def test_render_folder_writes_a_reproducible_data_set(tmp_path):
         write_image(tmp_path / "in" / f"{name}.png", photograph(*shape))
     config = get_config()
     config.dark, config.deep = 0.0, 1.0
+    config.sharpened = config.compressed = 0.0
     made = [
         render_folder(tmp_path / "in", tmp_path / out, config, seed=7, copies=2)
         for out in ("one", "two")

@@ -33,7 +33,7 @@ from configs import full
 from raindrop.training.loop import train_and_evaluate
 
 config, small = full.get_config(), tiny.get_config()
-for name in ("cell", "radius", "presence", "density", "crowd", "trailing"):
+for name in ("cell", "radius", "presence", "density", "crowd", "trails"):
     config.data.rendering[name] = small.data.rendering[name]
 for name in ("attention", "autoencoder"):
     config.model.generator[name].update(small.model.generator[name])
