@@ -30,7 +30,7 @@ def get_config() -> ConfigDict:
     config.data.blurred = 0.2
     config.data.blur = (1.0, 16.0)
     config.data.hazy = 0.1
-    config.data.rendering.dry = 0.2
+    config.data.rendering.dry = 0.25
     # What is changed visibly, be it by drops or by the veil.
     config.data.rendering.mask_rule = "difference"
     config.data.rendering.mask_difference = 12 / 255
