@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from raindrop.errors import UserError
 from raindrop.rendering.light import to_encoded, to_linear
-from raindrop.rendering.settings import Drawn, Settings
+from raindrop.rendering.settings import Drawn, Settings, between, log_between
 
 # Below this, coverage is rounding error of the Fourier transform.
 _LEAST_COVERAGE = 1e-3
@@ -90,10 +90,8 @@ def sharpen(
     if not settings.sharpened:
         return pictures
     u = jax.random.uniform(key, (3,))
-    low, high = settings.sharpness
-    amount = low * (high / low) ** u[0]
-    low, high = settings.sharpening
-    sigma = low + (high - low) * u[1]
+    amount = log_between(settings.sharpness, u[0])
+    sigma = between(settings.sharpening, u[1])
 
     def sharp() -> tuple[jax.Array, ...]:
         return tuple(

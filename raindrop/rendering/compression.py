@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from raindrop.rendering.settings import Settings
+from raindrop.rendering.settings import Settings, between
 
 _BLOCK = 8
 # Tables K.1 and K.2 of ITU-T T.81, which libjpeg scales by the quality.
@@ -64,8 +64,7 @@ def compress(
     if not settings.compressed:
         return pictures
     draws = jax.random.uniform(key, (5,))
-    low, high = settings.quality
-    quality = low + (high - low) * draws[0]
+    quality = between(settings.quality, draws[0])
     corner = (draws[1:3] * 2 * _BLOCK).astype(jnp.int32)
 
     def lossy() -> tuple[jax.Array, ...]:

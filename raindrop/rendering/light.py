@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from raindrop.rendering.settings import Drawn, Settings
+from raindrop.rendering.settings import Drawn, Settings, between, log_between
 from raindrop.rendering.water import Water
 
 
@@ -112,21 +112,16 @@ def darken(key: jax.Array, photograph: jax.Array, settings: Settings) -> jax.Arr
       [H, W, 3] RGB in [0, 1].
     """
     u = jax.random.uniform(key, (4,))
-    low, high = settings.darkness
-    gain = low * (high / low) ** u[0]
-    low, high = settings.contrast
-    contrast = low + (high - low) * u[1]
-    low, high = settings.lit
-    lit = jnp.maximum(low + (high - low) * u[3], 0)
+    gain = log_between(settings.darkness, u[0])
+    contrast = between(settings.contrast, u[1])
+    lit = jnp.maximum(between(settings.lit, u[3]), 0)
 
     def dark() -> jax.Array:
         linear = to_linear(photograph)
         grey = (linear[..., :1] + linear[..., 1:2] + linear[..., 2:]) / 3
         factor = gain * power(jnp.maximum(grey, 1e-6), contrast - 1)
         # The brightest channel, since most lamps are coloured.
-        lamp = jnp.maximum(
-            jnp.maximum(linear[..., :1], linear[..., 1:2]), linear[..., 2:]
-        )
+        lamp = jnp.max(linear, -1, keepdims=True)
         return to_encoded(linear * (factor + lit * lamp**7))
 
     return jax.lax.cond(u[2] < settings.dark, dark, lambda: photograph)

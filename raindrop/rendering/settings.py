@@ -216,6 +216,18 @@ class Settings:
             )
 
 
+def between(bounds: Range, u: jax.Array) -> jax.Array:
+    """The value at a share `u` of the way from the lower bound to the upper one."""
+    low, high = bounds
+    return low + (high - low) * u
+
+
+def log_between(bounds: Range, u: jax.Array) -> jax.Array:
+    """The same on a logarithmic scale; both bounds are above 0."""
+    low, high = bounds
+    return low * (high / low) ** u
+
+
 def draw_pane(key: jax.Array, settings: Settings) -> Drawn:
     """One value for every `Range` of the pane, its light and the camera, by name."""
     uniform = [

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from raindrop.rendering.settings import Drawn, Settings
+from raindrop.rendering.settings import Drawn, Settings, between
 
 # What is drawn for each drop beside its shape, in the order of the field's channels.
 _OF_A_DROP = ("flatness", "gain", "highlight", "light to the right", "light below")
@@ -51,8 +51,8 @@ def water(
         smallest, largest = settings.radius[kind]
         density = jnp.where(
             crowded,
-            _between(settings.crowd[kind], u[0, kind]),
-            _between(settings.density[kind], u[0, kind]),
+            between(settings.crowd[kind], u[0, kind]),
+            between(settings.density[kind], u[0, kind]),
         )
         carried = crowded | (u[1, kind] < settings.presence[kind])
         free = field[..., 0] == 0
@@ -66,7 +66,7 @@ def water(
                 largest * scale * drawn["closeness"],
             ),
             jnp.where(free, density * patches[..., kind], 0),
-            _between(settings.trails[kind], u[2, kind]),
+            between(settings.trails[kind], u[2, kind]),
             drawn,
             settings,
         )
@@ -76,11 +76,6 @@ def water(
     if settings.enlarged:
         field = _enlarge(field, drawn["enlargement"])
     return _surface(field, drawn, settings)
-
-
-def _between(bounds: tuple[float, float], u: jax.Array) -> jax.Array:
-    low, high = bounds
-    return low + (high - low) * u
 
 
 def _enlarge(field: jax.Array, factor: jax.Array) -> jax.Array:
@@ -254,20 +249,17 @@ def _drops(
     """
     rows, columns = math.ceil(shape[0] / cell), math.ceil(shape[1] / cell)
     table = jax.random.uniform(table_key, (9, rows + 2, columns + 2))
-    at_y = (jnp.arange(-1, rows + 1)[:, None] + table[5]) * cell
-    at_x = (jnp.arange(-1, columns + 1) + table[6]) * cell
-    at = [
-        jnp.clip(x.astype(jnp.int32), 0, side - 1)
-        for x, side in zip((at_y, at_x), shape, strict=True)
-    ]
-    present = table[0] < density[at[0], at[1]]
+    at_y = ((jnp.arange(-1, rows + 1)[:, None] + table[5]) * cell).astype(jnp.int32)
+    at_x = ((jnp.arange(-1, columns + 1) + table[6]) * cell).astype(jnp.int32)
+    at = at_y.clip(0, shape[0] - 1), at_x.clip(0, shape[1] - 1)
+    present = table[0] < density[at]
     ratio = radius[1] / radius[0]
     reach = radius[0] * ratio ** (table[1] ** settings.skew) * settings.support
     # The camera sees a tilted pane, such as a windscreen, shortened.
     shortened = jnp.cos(jnp.radians(drawn["tilt"]))
-    stretch = shortened * _between(settings.elongation, table[2])
+    stretch = shortened * between(settings.elongation, table[2])
     has_trail = present & (table[3] < trailing)
-    trail = jnp.where(has_trail, _between(settings.trail, table[4]), 0)
+    trail = jnp.where(has_trail, between(settings.trail, table[4]), 0)
     trail = shortened * trail
     trail = jnp.maximum(trail * (cell * (1 - 2 * drawn["irregularity"]) - reach), 1e-3)
     # A drop without a trail has nothing to narrow.
@@ -275,8 +267,8 @@ def _drops(
     # An absent drop reaches nowhere.
     inverse = jnp.where(present, reach**-2, 1e12)
     offset_y, offset_x = table[5] * cell, table[6] * cell
-    flatness = _between(settings.flatness, table[7])
-    gain = _between(settings.gain, table[8])
+    flatness = between(settings.flatness, table[7])
+    gain = between(settings.gain, table[8])
     # At most three standard deviations: a highlight is an exponential of this.
     normal = jax.random.normal(normal_key, (3, rows + 2, columns + 2)).clip(-3, 3)
     of_drop = jnp.concatenate([jnp.stack([flatness, gain]), normal])
