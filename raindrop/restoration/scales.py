@@ -4,7 +4,8 @@ A network knows drops as large as it was trained on, in pixels. A photograph of 
 has the same drops five times as large. So a large picture is cleaned at its own size,
 then at half of it, and so on (`half`, `bring_back`). Beside that, a network may look at
 every picture at several sizes, and the mean of its changes counts (`smaller`,
-`mean_of`). Plain arithmetic on arrays, by bands of rows, to bound the memory.
+`mean_of`), but for detail that the smaller ones cannot show. Plain arithmetic on
+arrays, by bands of rows, to bound the memory.
 """
 
 import dataclasses
@@ -119,6 +120,9 @@ def mean_of(
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """What became of a picture and of smaller copies: the mean.
 
+    A copy counts for what it can show. Finer detail is that of the picture's own size:
+    with copies that have none in the mean, the outlines of sharp drops stay.
+
     Args:
       picture: [H, W, 3], uint8, uint16 or float in [0, 1].
       result: the same without drops, of any of these types; and maps [N, H, W, 1],
@@ -132,18 +136,25 @@ def mean_of(
     cleaned, maps = result
     mean = np.empty_like(cleaned)
     height, count = len(picture), 1 + len(copies)
+    # Of the result's type, so that the two differ in what was changed alone.
+    given = picture if picture.dtype == cleaned.dtype else to_float(picture)
+    own = [
+        [smaller(whole, copy.before.shape[:2]) for whole in (given, cleaned)]
+        for copy in copies
+    ]
     for top in range(0, height, _ROWS):
         rows = np.s_[top : min(top + _ROWS, height)]
-        given = to_float(picture[rows])
-        change = to_float(cleaned[rows]) - given
-        for copy in copies:
+        changed = to_float(cleaned[rows])
+        for copy, small in zip(copies, own, strict=True):
             share = len(copy.before) / height
             first = max(int(rows.start * share) - _AROUND, 0)
             near = np.s_[first : int(rows.stop * share) + 1 + _AROUND]
-            more = to_float(copy.after[near]) - to_float(copy.before[near])
+            before, after, own_before, own_after = (
+                to_float(part[near]) for part in (copy.before, copy.after, *small)
+            )
+            more = (after - before) - (own_after - own_before)
             part = rows.start * share - first, rows.stop * share - first
-            change += _enlarge(more, part, more.shape[1], given.shape[:2])
-        changed = given + change / count
+            changed += _enlarge(more / count, part, more.shape[1], changed.shape[:2])
         if cleaned.dtype.kind != "f":
             changed = from_float(changed, cleaned.dtype)
         mean[rows] = changed

@@ -72,6 +72,16 @@ def test_the_mean_of_changes(dtype, monkeypatch):
             0
         ]
         for low in [scales.smaller(raw, (28, 38))]
-        for own, by in ((np.float32(0.3), 0), (0, np.float32(0.15)))
+        for own, by in ((np.float32(0.15), 0), (0, np.float32(0.075)))
     ]
-    np.testing.assert_allclose(thirds, [raw + 0.1] * 2, atol=1e-6)
+    np.testing.assert_allclose(thirds, [raw + 0.05] * 2, atol=1e-6)
+
+
+def test_detail_that_a_smaller_copy_cannot_show_goes_as_the_picture_says():
+    scene = np.full((48, 64, 3), 0.5, np.float32)
+    beads = scene.copy()
+    beads[::2, ::2] = 0.9
+    small = scales.smaller(beads, (36, 48))
+    copy = scales.Copy(small, np.full_like(small, 0.5), None)
+    dry, _ = scales.mean_of(beads, (scene, None), [copy])
+    np.testing.assert_allclose(dry, scene, atol=1e-6)
