@@ -136,12 +136,14 @@ def mean_of(
     cleaned, maps = result
     mean = np.empty_like(cleaned)
     height, count = len(picture), 1 + len(copies)
-    # Of the result's type, so that the two differ in what was changed alone.
+    # What the picture's own change looks like at the copies' sizes. In floats where the
+    # result is: rounded, a picture that stays would seem to change.
     given = picture if picture.dtype == cleaned.dtype else to_float(picture)
-    own = [
-        [smaller(whole, copy.before.shape[:2]) for whole in (given, cleaned)]
-        for copy in copies
-    ]
+    own = []
+    for copy in copies:
+        size = copy.before.shape[:2]
+        before = copy.before if given is picture else smaller(given, size)
+        own.append((before, smaller(cleaned, size)))
     for top in range(0, height, _ROWS):
         rows = np.s_[top : min(top + _ROWS, height)]
         changed = to_float(cleaned[rows])
