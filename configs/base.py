@@ -18,6 +18,7 @@ def get_config() -> ConfigDict:
     """The configuration."""
     config = lite.get_config()
     config.model.generator.patch_size = 1
+    config.model.generator.sizes = (1.0, 0.75, 0.55)
     autoencoder = config.model.generator.autoencoder
     autoencoder.widths = (32, 64, 96, 144)
     autoencoder.encoder_blocks = (1, 1, 2)

@@ -57,6 +57,12 @@ def get_config() -> ConfigDict:
     rendering.darkness = (0.05, 0.8)
     rendering.exposure = (0.0, 0.0)
     rendering.noise = (0.0, 0.0)
+    rendering.view = (30.0, 55.0)
+    rendering.surroundings = (0.15, 1.2)
+    rendering.sky = (0.5, 4.0)
+    rendering.tilted = 1.0
+    rendering.shining = 1.0
+    rendering.highlight_width = (1.0, 1.5)
     rendering.sharpened = 0.0
     rendering.rim = (1e-3, 1e-3)
     rendering.lens = (0.0, 0.0)
@@ -69,5 +75,5 @@ def get_config() -> ConfigDict:
     config.training.log_every = 20
     config.training.checkpoint_every = 200
     config.training.evaluate_every = 200
-    config.eval.seed = 11  # a pane with drops of all sizes
+    config.eval.seed = 2  # a pane with drops of all sizes
     return config

@@ -22,11 +22,14 @@ those four.
   once the picture was blurred by 0.7 pixels.
 - Photographs come in JPEG files. A network that had seen none found half as much
   behind quality 75 as behind uncompressed panes (`compressed`, `quality`).
-- A windscreen is tilted up to 70 degrees (`tilt`): its drops are flat and dark.
+- A window is upright (`upright`): dark rims all around, and light in the middle. A
+  windscreen is tilted up to 75 degrees (`tilt`): its drops are flat and dark.
+- A photograph of a narrow `view` shows little of what its drops look at. Before a lit
+  door or a light wall in dark `surroundings` each is dark, with a small light middle.
 - Condensation and hours of rain cover a pane with drops of all sizes, down to one
   pixel (`crowded`); the larger ones have swallowed what lay under them.
-- At night lamps stay white (`lit`), and a small drop out of focus shows them as a disc,
-  with a bright rim or rings (`rim`, `rings`).
+- At night lamps stay white, or are far brighter than that (`lit`), and a small drop out
+  of focus shows them as a disc, with a bright rim or rings (`rim`, `rings`).
 - `dry` panes teach it to leave a clean picture alone.
 
 The rest is physics or habit.
@@ -58,38 +61,42 @@ def get_config() -> ml_collections.ConfigDict:
     )
     config.crowded = 0.2
     config.crowd = (
-        *((0.6, 1.0), (0.6, 1.0), (0.2, 0.8), (0.0, 0.3), (0.0, 0.1)),
+        *((0.6, 1.0), (0.6, 1.0), (0.2, 0.8), (0.0, 0.4), (0.0, 0.2)),
         (0.0, 0.4),
     )
-    config.unevenness = (0.0, 1.4)
+    config.unevenness = (0.1, 1.8)
     config.patch = (320, 120)
     config.closeness = (0.55, 1.5)
     config.enlarged = 0.3
-    config.enlargement = (1.0, 3.0)
+    config.enlargement = (1.0, 4.0)
     config.elongation = (0.75, 1.4)
-    config.irregularity = (0.01, 0.12)
+    config.irregularity = (0.03, 0.12)
     config.trail = (0.1, 0.8)
     config.trails = (*((0.0, 0.2),) * 5, (1.0, 1.0))
     config.taper = 0.6
     config.support = 1.25
-    config.contact = (40.0, 89.0)
+    config.contact = (30.0, 88.0)
     config.flatness = (0.0, 0.5)
     config.sag = (0.0, 0.2)
-    config.tilt = (-5.0, 70.0)
+    config.upright = (-10.0, 15.0)
+    config.tilted = 0.5
+    config.tilt = (10.0, 75.0)
     config.pan = (-15.0, 15.0)
     config.index = 1.333
-    config.view = (30.0, 55.0)
+    config.view = (8.0, 90.0)
     config.environment = (48, 72)
     config.expansion = (0.05, 8.0)
     config.gain = (0.5, 1.4)
     config.greyness = (0.0, 0.3)
-    config.sky = (0.3, 4.0)
-    config.surroundings = (0.15, 1.2)
+    config.sky = (0.03, 4.0)
+    config.surroundings = (0.03, 1.5)
     config.blueness = (0.0, 0.35)
     config.interior = (0.02, 0.9)
-    config.highlight = (0.01, 30.0)
+    config.shining = 0.6
+    config.highlight = (0.03, 30.0)
     config.highlight_spread = 0.8
     config.highlight_size = (0.04, 0.12)
+    config.highlight_width = (0.7, 5.0)
     config.highlight_tilt = (-0.5, 0.6)
     config.highlight_jitter = 0.15
     config.sharp = 0.4
@@ -102,7 +109,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.rim = (0.1, 12.0)
     config.rings = (0.5, 6.0)
     config.softness = (0.03, 0.6)
-    config.lens = (0.25, 0.7)
+    config.lens = (0.35, 0.75)
     config.sharp_veil = (0.02, 0.4)
     config.veil = (0.15, 2.8)
     config.veil_reach = (10.0, 250.0)
@@ -111,11 +118,11 @@ def get_config() -> ml_collections.ConfigDict:
     config.dark = 0.25
     config.darkness = (0.05, 2.0)
     config.contrast = (1.0, 2.0)
-    config.lit = (-0.5, 1.0)
+    config.lit = (-1.0, 3.0)
     config.exposure = (-1.8, -0.2)
     config.noise = (0.0, 0.006)
     config.sharpened = 0.5
-    config.sharpness = (0.2, 3.0)
+    config.sharpness = (0.2, 2.0)
     config.sharpening = (0.5, 1.2)
     config.compressed = 0.7
     config.quality = (30.0, 98.0)

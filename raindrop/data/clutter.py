@@ -40,7 +40,7 @@ def add(image: np.ndarray, u: float) -> np.ndarray:
     """
     rng = np.random.default_rng(int(u * 2**53))
     scene = Image.fromarray(image)
-    kinds = (_text, _discs, _discs, _rings, _dots, _mirror, _lamps, _lamps)
+    kinds = (_text, _discs, _discs, _rings, _dots, _mirror, _lamps, _lamps, _lamps)
     for _ in range(rng.integers(1, 3)):
         layer = Image.new("RGBA", (image.shape[1] * _SCALE, image.shape[0] * _SCALE))
         kinds[rng.integers(len(kinds))](layer, scene, rng)

@@ -53,7 +53,7 @@ def drop_light(
     light = transmittance * seen * water.gain + (1 - transmittance) * interior
     shows_light = drawn["highlight_tilt"] * jnp.array([0.0, 1.0]) + water.towards_light
     away = water.slope - shows_light
-    from_light = away[..., :1] ** 2 + away[..., 1:] ** 2
+    from_light = (away[..., :1] / drawn["highlight_width"]) ** 2 + away[..., 1:] ** 2
     glint = jnp.exp(-from_light / (2 * drawn["highlight_size"] ** 2))
     return light + drawn["highlight"] * water.highlight * glint
 
@@ -74,7 +74,8 @@ def _environment(
 
     The scene is `coarse`, a small copy of the photograph of `shape`, continued by
     reflection at its sides and by its lower half below it, in the light of the
-    surroundings, and by sky above it.
+    surroundings, and by sky above it. Far beyond its edges it is of one colour: a
+    photograph of a narrow view is mirrored many times in what a drop sees.
     """
     height, width = shape
     rows, columns, _ = coarse.shape
@@ -89,7 +90,10 @@ def _environment(
         channel, list(at), order=1, mode="reflect"
     )
     seen = jax.vmap(look, in_axes=-1, out_axes=-1)(coarse)
-    beyond = jnp.clip(2 * jnp.maximum(jnp.abs(across), down) - 2, 0, 1)[..., None]
+    away = jnp.maximum(jnp.abs(across), down)[..., None]
+    far = jnp.clip(away / 2 - 0.5, 0, 1)
+    seen = seen + far * (jnp.mean(coarse, (0, 1)) - seen)
+    beyond = jnp.clip(2 * away - 2, 0, 1)
     seen = seen * (1 + beyond * (drawn["surroundings"] - 1))
     above = jnp.clip(-down - 0.5, 0, 1)[..., None]
     return seen + above * (sky - seen)

@@ -54,10 +54,12 @@ class Settings:
       contact: contact angle in degrees.
       flatness: share by which a drop is flatter than that, drawn per drop.
       sag: shift of a drop's apex towards its foot, as a share of its normal's tilt.
-      tilt: tilt of the pane about the horizontal axis in degrees.
+      upright: tilt of the pane about the horizontal axis in degrees.
+      tilted: probability of a pane that is tilted more, as a windscreen is.
+      tilt: as `upright`, of such a pane.
       pan: tilt of the pane about the vertical axis in degrees.
       index: refractive index of water.
-      view: field of view of the photograph's long side in degrees.
+      view: log-uniform; field of view of the photograph's long side in degrees.
       environment: rows and columns of the coarse scene that drops look at.
       expansion: log-uniform; linear light of the scene seen in drops is
         L * (1 + expansion * L^3), since a photograph clips the sky and the lamps that
@@ -73,10 +75,12 @@ class Settings:
       blueness: tint of the sky; its red is lower by this share.
       interior: light inside the camera's room, seen by total reflection, over the mean
         of the scene.
-      highlight: log-uniform; linear brightness of the light's image in a drop. Many
-        times white: out of focus it is a disc that is still white, with sharp edges.
+      shining: probability of a light, such as a lamp or the sun, that drops show.
+      highlight: log-uniform; linear brightness of its image in a drop. Many times
+        white: out of focus it is a disc that is still white, with sharp edges.
       highlight_spread: standard deviation of its logarithm over the drops of a pane.
-      highlight_size: size of the highlight in units of the normal's slope.
+      highlight_size: height of the highlight in units of the normal's slope.
+      highlight_width: log-uniform; its width over its height.
       highlight_tilt: slope of the surface that shows the highlight, downwards.
       highlight_jitter: standard deviation of that slope over the drops of a pane.
       sharp: probability that the pane is in focus.
@@ -109,7 +113,8 @@ class Settings:
       darkness: log-uniform; gain of such a scene, above 1 where it is overexposed.
       contrast: exponent of its linear light.
       lit: what is added there to the gain of what is white or brightly coloured, as
-        lamps and lit windows are; nothing where it is drawn below 0.
+        lamps and lit windows are; nothing where it is drawn below 0. Above 1 they are
+        overexposed.
       exposure: gain of the whole picture in stops, times mean coverage.
       noise: standard deviation of the sensor's noise, in encoded values.
       sharpened: probability of a pair from a camera that sharpens its pictures.
@@ -149,6 +154,8 @@ class Settings:
     contact: Range
     flatness: Range
     sag: Range
+    upright: Range
+    tilted: float
     tilt: Range
     pan: Range
     index: float
@@ -161,9 +168,11 @@ class Settings:
     surroundings: Range
     blueness: Range
     interior: Range
+    shining: float
     highlight: Range
     highlight_spread: float
     highlight_size: Range
+    highlight_width: Range
     highlight_tilt: Range
     highlight_jitter: float
     sharp: float
@@ -231,21 +240,21 @@ def log_between(bounds: Range, u: jax.Array) -> jax.Array:
 def draw_pane(key: jax.Array, settings: Settings) -> Drawn:
     """One value for every `Range` of the pane, its light and the camera, by name."""
     uniform = [
-        *("unevenness", "irregularity", "contact", "sag", "tilt", "pan", "view"),
+        *("unevenness", "irregularity", "contact", "sag", "tilt", "upright", "pan"),
         *("lens", "rings", "greyness", "blueness", "interior", "highlight_size"),
         *("highlight_tilt", "veil_sky", "exposure", "noise"),
     ]
     logarithmic = [
         *("closeness", "defocus", "sharp_defocus", "scene_defocus", "softness", "rim"),
-        *("veil", "sharp_veil", "veil_reach", "veil_spread"),
-        *("expansion", "sky", "surroundings", "highlight", "enlargement"),
+        *("veil", "sharp_veil", "veil_reach", "veil_spread", "view"),
+        *("expansion", "sky", "surroundings", "enlargement"),
+        *("highlight", "highlight_width"),
     ]
     names = uniform + logarithmic
     ranges = jnp.array([getattr(settings, name) for name in names], jnp.float32)
     low, high = ranges[:, 0], ranges[:, 1]
-    u, (sharp, deep, polygon, turn, count, enlarged, crowded) = jnp.split(
-        jax.random.uniform(key, (len(names) + 7,)), [len(names)]
-    )
+    u, more = jnp.split(jax.random.uniform(key, (len(names) + 9,)), [len(names)])
+    sharp, deep, polygon, turn, count, enlarged, crowded, tilted, shining = more
     values = low + (high - low) * u
     ratio = jnp.log(jnp.maximum(high, 1e-6) / jnp.maximum(low, 1e-6))
     values = jnp.where(
@@ -260,6 +269,9 @@ def draw_pane(key: jax.Array, settings: Settings) -> Drawn:
     for name in ("defocus", "veil"):
         in_focus = drawn.pop(f"sharp_{name}")
         drawn[name] = jnp.where(focused, in_focus, drawn[name])
+    upright = drawn.pop("upright")
+    drawn["tilt"] = jnp.where(tilted < settings.tilted, drawn["tilt"], upright)
+    drawn["highlight"] = jnp.where(shining < settings.shining, drawn["highlight"], 0)
     shallow = focused & (deep >= settings.deep)
     drawn["scene_defocus"] = jnp.where(shallow, drawn["scene_defocus"], 0)
     least, most = settings.blades

@@ -227,7 +227,7 @@ def test_drops_before_a_light_scene_are_dark_in_dark_surroundings():
         WET, **CALM, sharp=1.0, deep=1.0, interior=(0.5, 0.5), highlight=(1e-3, 1e-3)
     )
     # A steep pane's drops reflect the inside.
-    settings = dataclasses.replace(settings, tilt=(0.0, 0.0))
+    settings = dataclasses.replace(settings, tilted=1.0, tilt=(0.0, 0.0))
     light = []
     for factor in (1.0, 0.1):
         settings = dataclasses.replace(
@@ -237,6 +237,22 @@ def test_drops_before_a_light_scene_are_dark_in_dark_surroundings():
         drops = np.asarray(rainy)[np.asarray(mask)[..., 0] > 0]
         light.append(np.quantile(drops, 0.2))
     assert light[1] < light[0] - 0.05
+
+
+def test_drops_before_a_narrow_view_show_mostly_what_is_around_it():
+    white = np.full((96, 128, 3), 0.9, np.float32)
+    settings = dataclasses.replace(
+        WET,
+        **CALM,
+        **{"sharp": 1.0, "deep": 1.0, "tilted": 0.0, "upright": (0.0, 0.0)},
+        **{"surroundings": (0.05, 0.05), "sky": (0.05, 0.05)},
+        **{"interior": (0.02, 0.02), "highlight": (1e-3, 1e-3)},
+        view=(10.0, 10.0),
+    )
+    rainy, mask = draw(jax.random.key(4), white, settings)
+    drops = np.asarray(rainy)[np.asarray(mask)[..., 0] > 0]
+    assert drops.mean() < 0.5
+    assert drops.max() > 0.8  # the middle shows the view itself
 
 
 def test_dark_scenes_are_the_ground_truth_too():
@@ -307,6 +323,7 @@ def test_drops_are_round_and_upside_down():
         contact=(45.0, 45.0),
         flatness=(0.0, 0.0),
         sag=(0.0, 0.0),
+        tilted=1.0,
         tilt=(0.0, 0.0),
         pan=(0.0, 0.0),
         gain=(1.0, 1.0),
