@@ -26,7 +26,7 @@ from raindrop.export import engines
 from raindrop.media import video
 from raindrop.restoration import files, jobs
 from raindrop.restoration.derainer import Derainer
-from raindrop.weights import LoadedGenerator, checkpoints, layout, release
+from raindrop.weights import LoadedGenerator, generators, layout, release
 
 KINDS = (
     ("jax", "float32"),
@@ -39,7 +39,7 @@ KINDS = (
 def load(name: str) -> LoadedGenerator:
     """Weights, or random ones (He) for the release's network."""
     try:
-        return checkpoints.load_generator(name)
+        return generators.load_generator(name)
     except UserError:
         if name != "release":
             raise

@@ -96,10 +96,10 @@ def _evaluate_arguments(parser: Parser) -> None:
 
 def _evaluate(options: argparse.Namespace) -> int:
     from raindrop.evaluation import job
-    from raindrop.weights import checkpoints
+    from raindrop.weights import generators
 
     weights = options.weights or options.workdir or PRETRAINED
-    loaded = checkpoints.load_generator(weights)
+    loaded = generators.load_generator(weights)
     config = config_of(options, loaded.config)
     name = Path(weights).name.removesuffix(".safetensors")
     if loaded.config:  # of a run, whose steps differ
@@ -249,10 +249,10 @@ def _convert_arguments(parser: Parser) -> None:
 
 
 def _convert(options: argparse.Namespace) -> None:
-    from raindrop.weights import checkpoints, safetensors_file
+    from raindrop.weights import generators, safetensors_file
 
     weights, target = required(options, "weights", "output")
-    loaded = checkpoints.load_generator(weights)
+    loaded = generators.load_generator(weights)
     safetensors_file.write(loaded, target, options.dtype)
     print(target)
 
@@ -275,13 +275,13 @@ def _export_arguments(parser: Parser) -> None:
 
 def _export(options: argparse.Namespace) -> None:
     from raindrop.export import onnx_file, stablehlo_file
-    from raindrop.weights import checkpoints
+    from raindrop.weights import generators
 
     weights, target = required(options, "weights", "output")
     stablehlo = target.lower().endswith(stablehlo_file.EXTENSION)
     kind = options.format or ("stablehlo" if stablehlo else "onnx")
     write = {"onnx": onnx_file.write, "stablehlo": stablehlo_file.write}[kind]
-    write(checkpoints.load_generator(weights), target, options.dtype)
+    write(generators.load_generator(weights), target, options.dtype)
     print(target)
 
 

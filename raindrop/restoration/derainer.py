@@ -268,7 +268,7 @@ def load_derainer(
     Raises:
       UserError: nothing there, damaged, or no generator.
     """
-    from raindrop.weights import checkpoints
+    from raindrop.weights import generators
 
-    loaded = checkpoints.load_generator(weights or PRETRAINED)
+    loaded = generators.load_generator(weights or PRETRAINED)
     return Derainer(loaded, tile, make_engine(loaded))

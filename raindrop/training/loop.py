@@ -32,7 +32,7 @@ from raindrop.training.setup import make_networks, make_state, make_step, replic
 from raindrop.training.signals import StopSignals, StopTogether
 from raindrop.training.state import GANState
 from raindrop.training.step import Batch, Metrics
-from raindrop.weights import LoadedGenerator, checkpoints
+from raindrop.weights import LoadedGenerator, checkpoints, generators
 
 if TYPE_CHECKING:
     from raindrop.training.validation import Scores
@@ -163,7 +163,7 @@ class _Run:
         if not weights:
             return None, None, {}
         try:
-            loaded = checkpoints.load_generator(weights)
+            loaded = generators.load_generator(weights)
         except UserError as error:
             raise UserError(f"training.weights: {error}") from None
         config.model.generator = ConfigDict(loaded.fields)

@@ -1,4 +1,4 @@
-"""Orbax checkpoints: save, restore everything, restore a generator alone.
+"""Orbax checkpoints of a run: save, restore everything or the generator alone.
 
 `WORKDIR/checkpoints/STEP` holds the state (as host arrays, so that any number of
 devices can go on from it) and, as JSON, the config, the versions of the libraries and
@@ -15,7 +15,7 @@ import logging
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -26,7 +26,6 @@ from ml_collections import ConfigDict
 
 from raindrop import provenance
 from raindrop.errors import UserError, first_line
-from raindrop.weights import SHIPPED, LoadedGenerator
 from raindrop.weights.config_differences import complete, differences
 
 if TYPE_CHECKING:
@@ -243,6 +242,19 @@ def read(workdir: str | Path, step: int) -> Saved:
     return Saved(step, tree, meta, where)
 
 
+def read_average(workdir: str | Path, step: int) -> Saved:
+    """The moving average of the generator at `step`, and nothing else of its state.
+
+    Raises:
+      DamagedCheckpointError: not there, or not as it was saved.
+    """
+    where = Path(workdir).absolute() / FOLDER / str(step)
+    meta = read_meta(workdir, step)
+    tree = _read_arrays(where, "ema")
+    _check_digests(tree, meta["digests"], where)
+    return Saved(step, tree, meta, where)
+
+
 def read_meta(workdir: str | Path, step: int) -> dict[str, Any]:
     """What was saved beside the state of `step`.
 
@@ -318,74 +330,6 @@ def is_run(path: str | Path) -> bool:
     if path.name.isdigit() and path.parent.name == FOLDER:
         return path.is_dir()
     return (path / FOLDER).is_dir()
-
-
-def load_generator(path: str | os.PathLike) -> LoadedGenerator:
-    """Any generator: of a run, or of a file or folder made elsewhere.
-
-    Args:
-      path: the name of weights that come with raindrop; a work directory, whose best
-        step is taken; one of its steps; or whatever `weight_files` knows.
-
-    Raises:
-      UserError: nothing there, damaged, or no generator.
-    """
-    path = Path(path)
-    if is_run(path):
-        return _load_from_run(path)
-    # A run's own need none of the libraries that other people's files do.
-    from raindrop.weights import weight_files
-
-    named = None if path.exists() else SHIPPED.get(str(path))
-    return weight_files.read_generator(named or path)
-
-
-def _load_from_run(path: str | Path) -> LoadedGenerator:
-    """The moving average of a run's generator, and nothing else of its state."""
-    path = Path(path).absolute()
-    if path.name.isdigit() and path.parent.name == FOLDER:
-        return _load_step(path.parent.parent, int(path.name))
-    there = steps(path)
-    if not there:
-        raise UserError(f"{path} holds no checkpoint; train first")
-    for step in _best_first(path, there):
-        try:
-            return _load_step(path, step)
-        except DamagedCheckpointError as error:
-            _LOG.warning("%s; looking at another", error)
-    raise UserError(
-        f"{path / FOLDER} holds no whole checkpoint (damaged: "
-        f"{', '.join(map(str, there))}); bring back a copy, or train again"
-    )
-
-
-def _best_first(workdir: Path, there: Iterable[int]) -> list[int]:
-    """Steps by PSNR, the highest first; then those without one, the newest first."""
-
-    def key(step: int) -> tuple[float, int]:
-        try:
-            psnr = read_meta(workdir, step)["psnr"]
-        except DamagedCheckpointError:
-            # Loading it will say so; a best one that is damaged must not go unsaid.
-            return float("inf"), step
-        return float("-inf") if psnr is None else psnr, step
-
-    return sorted(there, key=key, reverse=True)
-
-
-def _load_step(workdir: Path, step: int) -> LoadedGenerator:
-    where = workdir / FOLDER / str(step)
-    meta = read_meta(workdir, step)
-    restored = _read_arrays(where, "ema")
-    _check_digests(restored, meta["digests"], where)
-    _LOG.info("generator of %s", where)
-    return LoadedGenerator(
-        fields=meta["config"]["model"]["generator"],
-        params=restored["ema"],
-        source=f"step {step} of {workdir.name}",
-        sha256=meta["digests"]["ema"],
-        config=meta["config"],
-    )
 
 
 def _read_arrays(where: Path, part: str | None = None) -> dict[str, Any]:

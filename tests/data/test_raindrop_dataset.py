@@ -15,7 +15,7 @@ from raindrop.evaluation import evaluate
 from raindrop.media import pictures
 from raindrop.restoration.derainer import Derainer
 from raindrop.training import loop
-from raindrop.weights import checkpoints
+from raindrop.weights import generators
 
 SPLITS = {"train": 11, "test_a": 2, "test_b": 1}
 
@@ -59,7 +59,7 @@ def test_trains_and_evaluates_from_zips(sets, tmp_path):
     assert int(state.step) == 1
     held_out = json.loads((tmp_path / "evaluation.json").read_text())["images"]
     assert len(held_out) == 1
-    derainer = Derainer(checkpoints.load_generator(tmp_path))
+    derainer = Derainer(generators.load_generator(tmp_path))
     result, written = evaluate.evaluate_to_folder(
         derainer.run, pipeline.evaluation_pairs(config), tmp_path / "out", config.eval
     )

@@ -15,7 +15,7 @@ from raindrop.restoration.derainer import Derainer
 from raindrop.restoration.files import derain_files
 from raindrop.training import config_check
 from raindrop.training.loop import train_and_evaluate
-from raindrop.weights import checkpoints, safetensors_file
+from raindrop.weights import LoadedGenerator, generators, safetensors_file
 
 
 @pytest.fixture
@@ -41,9 +41,9 @@ def test_training_evaluation_folders_and_weight_files(config, tmp_path):
     train_and_evaluate(config, tmp_path / "run")
     assert (tmp_path / "run" / "evaluation.csv").exists()
 
-    loaded = checkpoints.load_generator(tmp_path / "run")
+    loaded = generators.load_generator(tmp_path / "run")
     safetensors_file.write(loaded, tmp_path / "own.safetensors", "float32")
-    derainer = Derainer(checkpoints.load_generator(tmp_path / "own.safetensors"))
+    derainer = Derainer(generators.load_generator(tmp_path / "own.safetensors"))
 
     network = generator.from_fields(loaded.fields)
     rng = np.random.default_rng(1)
@@ -65,7 +65,7 @@ def test_a_picture_in_a_larger_array_is_refused(config):
     network = generator.from_fields(config.model.generator)
     params = network.init(jax.random.key(0), np.zeros((1, 8, 8, 3)))["params"]
     fields = config.model.generator.to_dict()
-    derainer = Derainer(checkpoints.LoadedGenerator(fields, params, "tests"))
+    derainer = Derainer(LoadedGenerator(fields, params, "tests"))
     with pytest.raises(ValueError, match="larger"):
         derainer.run_many([np.zeros((8, 8, 3), np.uint8)], shape=(16, 16))
 

@@ -13,7 +13,7 @@ from raindrop.errors import UserError
 from raindrop.media import pictures
 from raindrop.training import loop
 from raindrop.training.state import GANState
-from raindrop.weights import checkpoints
+from raindrop.weights import checkpoints, generators
 from raindrop.weights.checkpoints import DamagedCheckpointError
 
 
@@ -85,7 +85,7 @@ def test_any_damage_is_found_or_does_not_matter(run, tmp_path, damage, caplog):
         caplog.clear()
         saved = checkpoints.read_newest(workdir)
         assert_equal(saved.into(make_state(0)), make_state(saved.step))
-        loaded = checkpoints.load_generator(workdir)
+        loaded = generators.load_generator(workdir)
         assert_equal(loaded.params, make_state(1).ema)  # the best one is whole
         if saved.step == 3:
             continue
@@ -138,16 +138,16 @@ def test_nothing_whole_is_one_clear_end(damaged):
     for step in (1, 2, 3):
         missing(damaged / "checkpoints" / str(step) / "state" / "_METADATA")
         flipped(damaged / "checkpoints" / str(step) / "meta" / "metadata")
-    for read in (checkpoints.read_newest, checkpoints.load_generator):
+    for read in (checkpoints.read_newest, generators.load_generator):
         with pytest.raises(UserError, match=r"no whole checkpoint .*1.* 2.* 3"):
             read(damaged)
     with pytest.raises(UserError, match="2 is damaged"):
-        checkpoints.load_generator(damaged / "checkpoints" / "2")
+        generators.load_generator(damaged / "checkpoints" / "2")
 
 
 def test_a_damaged_best_is_told(damaged, caplog):
     flipped(damaged / "checkpoints" / "1" / "meta" / "metadata")
-    loaded = checkpoints.load_generator(damaged)
+    loaded = generators.load_generator(damaged)
     assert_equal(loaded.params, make_state(2).ema)
     assert "1 is damaged" in caplog.text
 
@@ -161,7 +161,7 @@ def test_runs_of_one_name_are_told_apart(run, tmp_path):
     other = tmp_path / run.name
     with checkpoints.Checkpoints(other) as saved:
         saved.save(make_state(1, size=41), tiny.get_config(), None)
-    loaded, again, others = map(checkpoints.load_generator, (run, run, other))
+    loaded, again, others = map(generators.load_generator, (run, run, other))
     assert loaded.source == others.source
     assert loaded.sha256 == again.sha256 != others.sha256
 

@@ -12,7 +12,7 @@ from safetensors.numpy import save_file
 from raindrop.errors import UserError
 from raindrop.media import pictures
 from raindrop.models import generator
-from raindrop.weights import PRETRAINED, checkpoints, release, safetensors_file
+from raindrop.weights import PRETRAINED, generators, release, safetensors_file
 from raindrop.weights.weight_files import read_generator
 
 
@@ -222,11 +222,11 @@ def test_what_is_no_weight_file_says_so(tmp_path):
 
 def test_weights_that_come_with_it_go_by_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    loaded = checkpoints.load_generator(PRETRAINED.stem)
-    assert loaded.sha256 == checkpoints.load_generator(PRETRAINED).sha256
+    loaded = generators.load_generator(PRETRAINED.stem)
+    assert loaded.sha256 == generators.load_generator(PRETRAINED).sha256
     with pytest.raises(UserError, match=f"nowhere cannot be read.*{PRETRAINED.stem}"):
-        checkpoints.load_generator("nowhere")
+        generators.load_generator("nowhere")
     # What is there has its own meaning.
     (tmp_path / PRETRAINED.stem).mkdir()
     with pytest.raises(UserError, match="folder without weights"):
-        checkpoints.load_generator(PRETRAINED.stem)
+        generators.load_generator(PRETRAINED.stem)
