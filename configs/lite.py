@@ -47,7 +47,6 @@ def get_config() -> ConfigDict:
     generator.residual = True
     generator.patch_size = 2
     generator.attention_patch_size = 4
-    generator.sizes = (1.0, 0.75)
     generator.autoencoder = ConfigDict(
         {
             "kind": "residual",
