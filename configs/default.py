@@ -106,7 +106,7 @@ def get_config() -> ConfigDict:
     config.model.generator.gated = False  # only where the attention map says so
     config.model.generator.patch_size = 1  # pixels seen as one, along a side
     config.model.generator.attention_patch_size = 0  # by the attention; 0: as those
-    # Shares of a picture's size that it is cleaned at; what they agree on counts.
+    # Shares of a picture's size that it is cleaned at; the mean of the changes counts.
     config.model.generator.sizes = (1.0,)
     config.model.generator.bgr = False  # colour order inside the network
     config.model.generator.signed = False  # [-1, 1] inside the network

@@ -51,9 +51,9 @@ class Interface:
         twice as large is cleaned at half its size as well, and so on. With 0 every
         picture is cleaned at its own size alone.
       sizes: shares of a picture's size that it is cleaned at, the first of them 1; the
-        median of what it changes counts (`restoration.scales.agreed`): of three, what
-        it takes for a drop at one size alone stays. Large drops are better seen in a
-        small copy.
+        mean of what it changes counts, but for detail that the smaller ones cannot
+        show. What it takes for a drop at one size alone has less weight then, and
+        large drops are better seen in a small copy.
     """
 
     multiple: int = 1

@@ -158,7 +158,7 @@ class Derainer(OneSize):
         ]
         if copies:
             results = [
-                scales.agreed(image, result, of_it)
+                scales.mean_of(image, result, of_it)
                 for image, result, *of_it in zip(images, results, *copies, strict=True)
             ]
         return [self._and_half(*result) for result in results]

@@ -103,7 +103,7 @@ def test_smaller_copies_have_their_share():
             small = scales.smaller(image, tuple(size))
             result, more = alone.run(small[way])
             copies.append(scales.Copy(small, result[way], more[way]))
-        expected, mean = scales.agreed(image, alone.run(image), copies)
+        expected, mean = scales.mean_of(image, alone.run(image), copies)
         np.testing.assert_allclose(output, expected, atol=1e-5)
         np.testing.assert_allclose(maps, mean, atol=1e-5)
     tiled = Derainer(dataclasses.replace(LOADED, fields=fields), tile=256)

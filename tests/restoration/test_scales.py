@@ -54,30 +54,27 @@ def test_bands_of_rows_do_not_show(monkeypatch):
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
-def test_what_copies_agree_on(dtype, monkeypatch):
+def test_the_mean_of_changes(dtype, monkeypatch):
     monkeypatch.setattr(scales, "_ROWS", 8)
     picture = noise(37, 50, dtype)
     small = scales.smaller(picture, (28, 38))
     assert small.shape == (28, 38, 3) and small.dtype == dtype
     maps, fewer = np.ones((2, 37, 50, 1), np.float32), np.zeros((2, 28, 38, 1))
-    same, mean = scales.agreed(
+    same, mean = scales.mean_of(
         picture, (picture, maps), [scales.Copy(small, small, fewer.astype(np.float32))]
     )
     np.testing.assert_allclose(same, picture, atol=1e-6)
     np.testing.assert_array_equal(mean, np.full_like(maps, 0.5))
-    # Changes of the picture itself, of its copies, and of the result.
-    for own, others, joined in [
-        (0.2, [0.1], 0.15),
-        (0.2, [0.2, 0.0], 0.2),
-        (0.0, [0.2, 0.0], 0.0),
-        (0.0, [0.2, 0.1], 0.1),
-        (0.2, [0.0, 0.1], 0.1),
-    ]:
-        given = np.float32(0.5) + noise(37, 50) / 10
-        low = scales.smaller(given, (28, 38))
-        copies = [scales.Copy(low, low + np.float32(by), None) for by in others]
-        changed, _ = scales.agreed(given, (given + np.float32(own), None), copies)
-        np.testing.assert_allclose(changed, given + joined, atol=1e-6)
+    # A third of what two copies change, and of what the picture itself does.
+    raw = noise(37, 50)
+    thirds = [
+        scales.mean_of(raw, (raw + own, None), [scales.Copy(low, low + by, None)] * 2)[
+            0
+        ]
+        for low in [scales.smaller(raw, (28, 38))]
+        for own, by in ((np.float32(0.15), 0), (0, np.float32(0.075)))
+    ]
+    np.testing.assert_allclose(thirds, [raw + 0.05] * 2, atol=1e-6)
 
 
 def test_detail_that_a_smaller_copy_cannot_show_goes_as_the_picture_says():
@@ -86,5 +83,5 @@ def test_detail_that_a_smaller_copy_cannot_show_goes_as_the_picture_says():
     beads[::2, ::2] = 0.9
     small = scales.smaller(beads, (36, 48))
     copy = scales.Copy(small, np.full_like(small, 0.5), None)
-    dry, _ = scales.agreed(beads, (scene, None), [copy])
+    dry, _ = scales.mean_of(beads, (scene, None), [copy])
     np.testing.assert_allclose(dry, scene, atol=1e-6)
