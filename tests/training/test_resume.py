@@ -9,7 +9,7 @@ import tiny
 from raindrop.errors import UserError
 from raindrop.media import pictures
 from raindrop.training import loop, resume
-from raindrop.weights import checkpoints, safetensors_file
+from raindrop.weights import LoadedGenerator, checkpoints, safetensors_file
 
 
 def saved(step, config, **notes):
@@ -132,7 +132,7 @@ def test_a_run_that_starts_from_weights_and_is_called_again(folder):
     state, _ = loop.make_state(config, networks)
     weights = folder / "start.safetensors"
     fields = config.model.generator.to_dict()
-    loaded = checkpoints.LoadedGenerator(fields, state.ema, "made up")
+    loaded = LoadedGenerator(fields, state.ema, "made up")
     safetensors_file.write(loaded, weights, "float32")
     config.training.weights = str(weights)
     loop.train_and_evaluate(config, workdir)
