@@ -106,6 +106,9 @@ def get_config() -> ConfigDict:
     config.model.generator.gated = False  # only where the attention map says so
     config.model.generator.patch_size = 1  # pixels seen as one, along a side
     config.model.generator.attention_patch_size = 0  # by the attention; 0: as those
+    # At a quarter of its size, then half, then its own, each with what the one before
+    # it changed; by the same weights.
+    config.model.generator.pyramid = False
     # Shares of a picture's size that it is cleaned at; the mean of the changes counts.
     config.model.generator.sizes = (1.0,)
     config.model.generator.bgr = False  # colour order inside the network

@@ -5,12 +5,13 @@ Command:  python main.py --config=configs/lite.py --workdir=runs/lite \
 Hardware: one GPU; seven minutes on a large one that base's training shared. On a CPU,
           with training.batch_size=4, 1.5 s a step on one core: a day or two.
 
-The attention recurrence works on patches of 4 x 4 pixels, since where drops are is well
-told there, with two steps at 24 channels; an autoencoder of residual blocks works on
-patches of 2 x 2. It paints a picture, brings back contrast (its second picture is a
-gain of the input), and says for each pixel how much of that counts: a gate as fine as
-the smallest bead, which leaves a dry pane as it is. No discriminator and no perceptual
-loss: their gradients cost more than the generator's own, and PSNR does not need them.
+The attention recurrence works on patches of 8 x 8 pixels, since where drops are is told
+well enough there, with two steps at 24 channels; an autoencoder of residual blocks
+works on patches of 2 x 2. It paints a picture, brings back contrast (its second picture
+is a gain of the input), and says for each pixel how much of that counts: a gate as fine
+as the smallest bead, which leaves a dry pane as it is. No discriminator, and perceptual
+loss in the last phase of the shipped weights alone: their gradients cost more than the
+generator's own, and PSNR does not need them.
 
 How the shipped weights came about is told in raindrop/pretrained/README.md.
 """
@@ -46,7 +47,7 @@ def get_config() -> ConfigDict:
     # closes in the first steps, and no gradient opens it again.
     generator.residual = True
     generator.patch_size = 2
-    generator.attention_patch_size = 4
+    generator.attention_patch_size = 8
     generator.autoencoder = ConfigDict(
         {
             "kind": "residual",

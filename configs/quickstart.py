@@ -41,6 +41,7 @@ def get_config() -> ConfigDict:
     rendering.expansion = (0.05, 3.0)
     rendering.interior = (0.0, 0.4)
     rendering.highlight = (0.05, 2.0)
+    rendering.highlight_spread = 0.8
     rendering.presence = (0.0, 1.0, 0.5)
     rendering.density = ((0.0, 0.0), (0.1, 0.3), (0.1, 0.3))
     rendering.crowded = 0.0
@@ -49,6 +50,8 @@ def get_config() -> ConfigDict:
     rendering.sharp = 0.0
     rendering.dark = 0.0
     rendering.defocus = (1.0, 4.0)
+    rendering.squeeze = (1.0, 1.0)
+    rendering.slant = rendering.fringe = (0.0, 0.0)
     rendering.greyness = (0.0, 0.0)
     rendering.veil = (0.0, 0.0)
     # Nothing where the veil is nothing; runs of before have these values.

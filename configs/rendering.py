@@ -30,6 +30,8 @@ those four.
   pixel (`crowded`); the larger ones have swallowed what lay under them.
 - At night lamps stay white, or are far brighter than that (`lit`), and a small drop out
   of focus shows them as a disc, with a bright rim or rings (`rim`, `rings`).
+- Near the corners of a picture discs are narrow (`squeeze`), with coloured edges
+  (`fringe`); on a dash cam's pane drops lie aslant (`slant`).
 - `dry` panes teach it to leave a clean picture alone.
 
 The rest is physics or habit.
@@ -47,22 +49,23 @@ def get_config() -> ml_collections.ConfigDict:
     config.reference = 720
     config.frame = 720
     config.dry = 0.2
-    # Spray, beads, drops, blobs, drops close to a lens, and what runs down.
-    config.cell = (6, 14, 42, 104, 208, 208)
+    # Spray, beads, drops, blobs, drops close to a lens, and what runs down, a little
+    # and far.
+    config.cell = (6, 14, 42, 104, 208, 208, 416)
     config.radius = (
         *((0.6, 1.7), (1.4, 4.0), (3.6, 12.0), (11.0, 30.0), (28.0, 60.0)),
-        (2.5, 8.0),
+        *((2.5, 8.0), (2.5, 10.0)),
     )
     config.skew = 0.8
-    config.presence = (0.5, 0.7, 1.0, 0.75, 0.35, 0.25)
+    config.presence = (0.5, 0.7, 1.0, 0.75, 0.35, 0.25, 0.2)
     config.density = (
         *((0.1, 0.9), (0.1, 0.9), (0.15, 0.9), (0.1, 0.9), (0.1, 0.8)),
-        (0.1, 0.8),
+        *((0.1, 0.8), (0.4, 1.0)),
     )
     config.crowded = 0.2
     config.crowd = (
         *((0.6, 1.0), (0.6, 1.0), (0.2, 0.8), (0.0, 0.4), (0.0, 0.2)),
-        (0.0, 0.4),
+        *((0.0, 0.4), (0.2, 1.0)),
     )
     config.unevenness = (0.1, 1.8)
     config.patch = (320, 120)
@@ -72,7 +75,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.elongation = (0.75, 1.4)
     config.irregularity = (0.03, 0.12)
     config.trail = (0.1, 0.8)
-    config.trails = (*((0.0, 0.2),) * 5, (1.0, 1.0))
+    config.trails = (*((0.0, 0.2),) * 5, (1.0, 1.0), (1.0, 1.0))
     config.taper = 0.6
     config.support = 1.25
     config.contact = (30.0, 88.0)
@@ -82,6 +85,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.tilted = 0.5
     config.tilt = (10.0, 75.0)
     config.pan = (-15.0, 15.0)
+    config.slant = (-0.6, 0.6)
     config.index = 1.333
     config.view = (8.0, 90.0)
     config.environment = (48, 72)
@@ -93,8 +97,9 @@ def get_config() -> ml_collections.ConfigDict:
     config.blueness = (0.0, 0.35)
     config.interior = (0.02, 0.9)
     config.shining = 0.6
-    config.highlight = (0.03, 30.0)
-    config.highlight_spread = 0.8
+    config.sharp_highlight = (0.03, 30.0)
+    config.highlight = (0.03, 300.0)
+    config.highlight_spread = 1.2
     config.highlight_size = (0.04, 0.12)
     config.highlight_width = (0.7, 5.0)
     config.highlight_tilt = (-0.5, 0.6)
@@ -106,6 +111,8 @@ def get_config() -> ml_collections.ConfigDict:
     config.defocus = (2.5, 28.0)
     config.polygon = 0.5
     config.blades = (5, 9)
+    config.squeeze = (0.6, 1.0)
+    config.fringe = (0.0, 0.12)
     config.rim = (0.1, 12.0)
     config.rings = (0.5, 6.0)
     config.softness = (0.03, 0.6)
@@ -115,8 +122,8 @@ def get_config() -> ml_collections.ConfigDict:
     config.veil_reach = (10.0, 250.0)
     config.veil_spread = (8.0, 80.0)
     config.veil_sky = (0.0, 0.4)
-    config.dark = 0.25
-    config.darkness = (0.05, 2.0)
+    config.dark = 0.35
+    config.darkness = (0.05, 3.0)
     config.contrast = (1.0, 2.0)
     config.lit = (-1.0, 3.0)
     config.exposure = (-1.8, -0.2)

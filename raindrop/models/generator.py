@@ -44,6 +44,10 @@ class Generator(nn.Module):
         values as channels. 1 in the release; 2 makes it four times as cheap.
       attention_patch_size: the same for the recurrent network alone; 0: as patch_size.
         Where drops are is well told at a quarter of the size, what they hide is not.
+      pyramid: a picture is cleaned at a quarter of its size first, then at half, then
+        at its own, by the same weights; each sees what the one before it changed, as
+        three more channels beside the map (SRN, Tao et al., CVPR 2018). These are its
+        pictures at the three scales. Large drops are small ones at a quarter.
       sizes: shares of a picture's size that it is to be cleaned at; see `Interface`.
         The module itself sees one size, in training too.
     """
@@ -56,6 +60,7 @@ class Generator(nn.Module):
     gated: bool = False
     patch_size: int = 1
     attention_patch_size: int = 0
+    pyramid: bool = False
     sizes: tuple[float, ...] = (1.0,)
 
     def __post_init__(self) -> None:
@@ -70,12 +75,17 @@ class Generator(nn.Module):
         return self.attention_patch_size or self.patch_size
 
     @property
+    def _multiple(self) -> int:
+        """What height and width are padded to a multiple of, at every scale."""
+        return math.lcm(
+            self.patch_size * self.autoencoder.reduction, self._attention_patch
+        )
+
+    @property
     def interface(self) -> Interface:
         """What it promises to those who use it."""
         return Interface(
-            multiple=math.lcm(
-                self.patch_size * self.autoencoder.reduction, self._attention_patch
-            ),
+            multiple=self._multiple * (4 if self.pyramid else 1),
             num_maps=self.attention.steps,
             num_scales=3,
             # TensorFlow's padding also averages at the lower and the right border,
@@ -90,10 +100,12 @@ class Generator(nn.Module):
         )
 
     def __call__(self, rainy: jax.Array) -> GeneratorOutput:
-        """Rainy [B, H, W, 3], H and W multiples of four -> `GeneratorOutput`."""
+        """Rainy [B, H, W, 3] -> `GeneratorOutput`.
+
+        H and W are multiples of four, with `pyramid` of `interface.multiple`.
+        """
         maps = self.attend(rainy)
-        last = maps[-1] if maps.shape[0] else jnp.full_like(rainy[..., :1], 0.5)
-        scales, gate = self._restore(rainy, last)
+        scales, gate = self._restore(rainy, _last(maps, rainy))
         return GeneratorOutput(scales, maps, gate)
 
     def attend(self, rainy: jax.Array) -> jax.Array:
@@ -117,6 +129,23 @@ class Generator(nn.Module):
         self, rainy: jax.Array, attention: jax.Array
     ) -> tuple[tuple[jax.Array, ...], jax.Array | None]:
         """The pictures of `restore`, and the gate where there is one."""
+        if not self.pyramid:
+            return self._restore_once(rainy, attention)
+        rainy = rainy.astype(jnp.float32)
+        quarter, half = (nn.avg_pool(rainy, (f, f), (f, f)) for f in (4, 2))
+        passes = [(x, _last(self.attend(x), x)) for x in (quarter, half)]
+        change, pictures, gate = jnp.zeros_like(quarter), [], None
+        for given, last in (*passes, (rainy, attention)):
+            scales, gate = self._restore_once(given, last, change)
+            pictures.append(scales[-1])
+            # Not interpolated: at a border that would mix in what lies beyond it.
+            change = jnp.repeat(jnp.repeat(scales[-1] - given, 2, 1), 2, 2)
+        return tuple(pictures), gate
+
+    def _restore_once(
+        self, rainy: jax.Array, attention: jax.Array, change: jax.Array | None = None
+    ) -> tuple[tuple[jax.Array, ...], jax.Array | None]:
+        """The pictures and the gate by one pass, which sees a `change` [B, H, W, 3]."""
         _, height, width, _ = rainy.shape
         padded = self._pad(attention.astype(jnp.float32))
         patch = (self._attention_patch, self._attention_patch)
@@ -124,9 +153,11 @@ class Generator(nn.Module):
         # Smooth between the patches: their edges would show.
         smooth = jax.image.resize(coarse, padded.shape, "linear")
         patch = (self.patch_size, self.patch_size)
-        outputs = self.autoencoder(
-            self._to_network(rainy, self.patch_size), nn.avg_pool(padded, patch, patch)
-        )
+        beside = nn.avg_pool(padded, patch, patch)
+        if change is not None:
+            change = _to_patches(self._pad(change), self.patch_size)
+            beside = jnp.concatenate([beside, change], -1)
+        outputs = self.autoencoder(self._to_network(rainy, self.patch_size), beside)
         channels = self.autoencoder.pictures * 3 * self.patch_size**2
         gate = None
         if self.gated:
@@ -155,7 +186,7 @@ class Generator(nn.Module):
 
     def _pad(self, x: jax.Array) -> jax.Array:
         """To a size that divides by the patches and the lowest scale."""
-        pads = [(0, -side % self.interface.multiple) for side in x.shape[1:3]]
+        pads = [(0, -side % self._multiple) for side in x.shape[1:3]]
         return jnp.pad(x, [(0, 0), *pads, (0, 0)], mode="symmetric")
 
     def _to_network(self, x: jax.Array, p: int) -> jax.Array:
@@ -163,11 +194,7 @@ class Generator(nn.Module):
         x = self._pad(x.astype(jnp.float32))
         x = x[..., ::-1] if self.bgr else x
         x = 2 * x - 1 if self.signed else x
-        batch, height, width, channels = x.shape
-        x = x.reshape(batch, height // p, p, width // p, p, channels)
-        return x.transpose(0, 1, 3, 2, 4, 5).reshape(
-            batch, height // p, width // p, p * p * channels
-        )
+        return _to_patches(x, p)
 
     def _from_network(self, x: jax.Array) -> jax.Array:
         x = self._picture(x)
@@ -179,6 +206,20 @@ class Generator(nn.Module):
     def _picture(self, x: jax.Array) -> jax.Array:
         x = _from_patches(x, self.patch_size)
         return x[..., ::-1] if self.bgr else x
+
+
+def _last(maps: jax.Array, rainy: jax.Array) -> jax.Array:
+    """A_N of [N, B, H, W, 1], or A_0 where there are no maps of `rainy`."""
+    return maps[-1] if maps.shape[0] else jnp.full_like(rainy[..., :1], 0.5)
+
+
+def _to_patches(x: jax.Array, p: int) -> jax.Array:
+    """[B, p H, p W, C] -> [B, H, W, p^2 C]."""
+    batch, height, width, channels = x.shape
+    x = x.reshape(batch, height // p, p, width // p, p, channels)
+    return x.transpose(0, 1, 3, 2, 4, 5).reshape(
+        batch, height // p, width // p, p * p * channels
+    )
 
 
 def _from_patches(x: jax.Array, p: int) -> jax.Array:

@@ -163,24 +163,38 @@ def _through_aperture(
     drawn: Drawn,
     settings: Settings,
 ) -> jax.Array:
-    """Blurs [H, W, C] by the aperture's image of a radius that is at most `largest`."""
+    """Blurs [H, W, C] by the aperture's image of a radius that is at most `largest`.
+
+    The last three channels are red, green and blue.
+    """
     shape, scale = layer.shape[:2], settings.frame / settings.reference
     # The convolution is circular: what is at one edge must not glow at the other.
     margin = min(math.ceil(largest * (1 + settings.softness[1]) * scale), *shape)
     # Multiples of 32 transform fast everywhere.
     pads = [(margin, margin + -(side + 2 * margin) % 32) for side in shape]
     layer = jnp.pad(layer, (*pads, (0, 0)), "symmetric")
+    padded = (layer.shape[0], layer.shape[1])
     aperture = aperture_transfer(
-        (layer.shape[0], layer.shape[1]),
+        padded,
         radius * scale,
-        drawn["blades"],
-        drawn["turn"],
+        (drawn["blades"], drawn["turn"], drawn["squeeze"]),
         (drawn["rim"], drawn["rings"]),
         jnp.hypot(radius * scale * drawn["softness"], drawn["lens"]),
     )
     spectrum = jnp.fft.rfft2(layer, axes=(0, 1)) * aperture[..., None]
+    red = _shift(padded, drawn["fringe"] * radius * scale, drawn["turn"])
+    green = jnp.ones_like(red)
+    others = [green] * (layer.shape[-1] - 3)
+    spectrum *= jnp.stack([*others, red, green, jnp.conj(red)], -1)
     blurred = jnp.fft.irfft2(spectrum, s=layer.shape[:2], axes=(0, 1))
     return blurred[margin : margin + shape[0], margin : margin + shape[1]]
+
+
+def _shift(shape: tuple[int, int], by: jax.Array, towards: jax.Array) -> jax.Array:
+    """Transfer function [H, W // 2 + 1] of a shift in pixels, `towards` in radians."""
+    fy, fx = jnp.fft.fftfreq(shape[0])[:, None], jnp.fft.rfftfreq(shape[1])[None, :]
+    along = fy * jnp.sin(towards) + fx * jnp.cos(towards)
+    return jnp.exp(-2j * jnp.pi * by * along)
 
 
 def gaussian_blur(x: jax.Array, sigma: jax.Array) -> jax.Array:
@@ -203,8 +217,7 @@ def gaussian_blur(x: jax.Array, sigma: jax.Array) -> jax.Array:
 def aperture_transfer(
     shape: tuple[int, int],
     radius: jax.Array,
-    blades: jax.Array,
-    turn: jax.Array,
+    outline: tuple[jax.Array, jax.Array, jax.Array],
     rim: tuple[jax.Array, jax.Array],
     sigma: jax.Array,
 ) -> jax.Array:
@@ -213,16 +226,19 @@ def aperture_transfer(
     Args:
       shape: H and W.
       radius: of the circle through the aperture's corners, in pixels.
-      blades: how many corners it has.
-      turn: angle of the first one, in radians.
+      outline: how many corners it has; the angle of the first one, in radians; and its
+        width along that over its height.
       rim: light at the rim over the least inside, less one; and how many maxima there
         are from the middle to the rim, 0.5 or more: 0.5 is a bowl.
       sigma: standard deviation of the Gaussian, in pixels.
     """
     y = (jnp.fft.fftfreq(shape[0]) * shape[0])[:, None]
     x = (jnp.fft.fftfreq(shape[1]) * shape[1])[None, :]
+    blades, turn, squeeze = outline
     sector = 2 * jnp.pi / blades
-    angle = jnp.arctan2(y, x) - turn
+    cos, sin = jnp.cos(turn), jnp.sin(turn)
+    x, y = (cos * x + sin * y) / squeeze, cos * y - sin * x
+    angle = jnp.arctan2(y, x)
     # jnp.mod takes forty times as long on a CPU.
     from_middle = angle - sector * (jnp.floor(angle / sector) + 0.5)
     away = jnp.hypot(y, x)

@@ -58,6 +58,8 @@ class Settings:
       tilted: probability of a pane that is tilted more, as a windscreen is.
       tilt: as `upright`, of such a pane.
       pan: tilt of the pane about the vertical axis in degrees.
+      slant: slope of drops on a pane that is tilted to the full, less on others: a wide
+        camera sees them lie aslant.
       index: refractive index of water.
       view: log-uniform; field of view of the photograph's long side in degrees.
       environment: rows and columns of the coarse scene that drops look at.
@@ -76,8 +78,10 @@ class Settings:
       interior: light inside the camera's room, seen by total reflection, over the mean
         of the scene.
       shining: probability of a light, such as a lamp or the sun, that drops show.
-      highlight: log-uniform; linear brightness of its image in a drop. Many times
-        white: out of focus it is a disc that is still white, with sharp edges.
+      sharp_highlight: log-uniform; linear brightness of its image in a drop, on panes
+        that are in focus.
+      highlight: log-uniform; the same on the others. Many times white: it is much
+        smaller than the disc that it becomes there, with sharp edges, still white.
       highlight_spread: standard deviation of its logarithm over the drops of a pane.
       highlight_size: height of the highlight in units of the normal's slope.
       highlight_width: log-uniform; its width over its height.
@@ -92,6 +96,10 @@ class Settings:
         `closeness`.
       polygon: probability that the aperture is a polygon of blades, not a disc.
       blades: least and largest number of them.
+      squeeze: width over height of the aperture's image, along any direction: a lens
+        cuts it near the corners of a picture.
+      fringe: shift of the aperture's image in red light, over its radius, and the other
+        way in blue.
       rim: log-uniform; light at the rim of the aperture's image, at its corners, over
         the least in it, less one; few lenses spread it evenly.
       rings: how many maxima there are from the middle to the rim, inner ones weaker;
@@ -158,6 +166,7 @@ class Settings:
     tilted: float
     tilt: Range
     pan: Range
+    slant: Range
     index: float
     view: Range
     environment: tuple[int, int]
@@ -169,6 +178,7 @@ class Settings:
     blueness: Range
     interior: Range
     shining: float
+    sharp_highlight: Range
     highlight: Range
     highlight_spread: float
     highlight_size: Range
@@ -182,6 +192,8 @@ class Settings:
     defocus: Range
     polygon: float
     blades: tuple[int, int]
+    squeeze: Range
+    fringe: Range
     rim: Range
     rings: Range
     softness: Range
@@ -241,6 +253,7 @@ def draw_pane(key: jax.Array, settings: Settings) -> Drawn:
     """One value for every `Range` of the pane, its light and the camera, by name."""
     uniform = [
         *("unevenness", "irregularity", "contact", "sag", "tilt", "upright", "pan"),
+        *("slant", "squeeze", "fringe"),
         *("lens", "rings", "greyness", "blueness", "interior", "highlight_size"),
         *("highlight_tilt", "veil_sky", "exposure", "noise"),
     ]
@@ -248,7 +261,7 @@ def draw_pane(key: jax.Array, settings: Settings) -> Drawn:
         *("closeness", "defocus", "sharp_defocus", "scene_defocus", "softness", "rim"),
         *("veil", "sharp_veil", "veil_reach", "veil_spread", "view"),
         *("expansion", "sky", "surroundings", "enlargement"),
-        *("highlight", "highlight_width"),
+        *("highlight", "sharp_highlight", "highlight_width"),
     ]
     names = uniform + logarithmic
     ranges = jnp.array([getattr(settings, name) for name in names], jnp.float32)
@@ -266,7 +279,7 @@ def draw_pane(key: jax.Array, settings: Settings) -> Drawn:
     )
     drawn["sharp_defocus"] *= drawn["enlargement"]
     focused = sharp < settings.sharp
-    for name in ("defocus", "veil"):
+    for name in ("defocus", "veil", "highlight"):
         in_focus = drawn.pop(f"sharp_{name}")
         drawn[name] = jnp.where(focused, in_focus, drawn[name])
     upright = drawn.pop("upright")

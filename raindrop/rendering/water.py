@@ -12,6 +12,10 @@ from raindrop.rendering.settings import Drawn, Settings, between
 # What is drawn for each drop beside its shape, in the order of the field's channels.
 _OF_A_DROP = ("flatness", "gain", "highlight", "light to the right", "light below")
 
+# Side of a cell, in pixels, from which outlines have a second, finer irregularity: what
+# runs down does so in zigzags.
+_ROUGH = 100
+
 
 class Water(NamedTuple):
     """The layer of water, sharp."""
@@ -180,10 +184,8 @@ def _metaballs(
     part = cell // parts
     rows = math.ceil(height / part)
     down, across = (math.ceil(side / cell) * cell for side in shape)
-    warp = _smooth_noise(
-        warp_key, (down, across, 2), max(cell // 3, 2), (rows * part, width)
-    )
-    warp = (warp * drawn["irregularity"] * cell).reshape(rows, part, width, 2)
+    warp = _warp(warp_key, (down, across), cell, (rows * part, width), drawn)
+    warp = warp.reshape(rows, part, width, 2)
     row, first = jnp.divmod(jnp.arange(rows), parts)
     y = (first * part)[:, None, None] + jnp.arange(part)[:, None] + 0.5 + warp[..., 0]
     column, within = jnp.divmod(jnp.arange(width), cell)
@@ -191,13 +193,16 @@ def _metaballs(
     # Of every column of pixels the drops in its cells and those beside them.
     wide = jnp.stack([drops[:, :, column + j] for j in range(3)])
 
+    # No more than keeps a drop within the cells around its own.
+    slope = drawn["slant"] * (1 - jnp.cos(jnp.radians(drawn["tilt"])))
+
     def add(near: int, sums: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
         """Adds the drops of one of the nine cells around each pixel's."""
         i, j = near // 3, near % 3
         one = wide[j][:, row + i, None]
         (at_y, at_x, length, taper, stretch, inverse), of_one = one[:6], one[6:]
-        down = (y - (i - 1) * cell - at_y) / stretch
         right = x - (j - 1) * cell - at_x
+        down = (y - (i - 1) * cell - at_y - slope * right) / stretch
         along = jnp.clip(down, -length, 0)
         down = down - along
         narrowed = 1 + taper * along / length
@@ -217,6 +222,21 @@ def _metaballs(
     *sums, of_drops = jax.lax.fori_loop(0, 9, add, start)
     field = jnp.concatenate([jnp.stack(sums), of_drops])
     return jnp.moveaxis(field, 0, -1).reshape(rows * part, width, -1)[:height]
+
+
+def _warp(
+    key: jax.Array,
+    shape: tuple[int, int],
+    cell: int,
+    shown: tuple[int, int],
+    drawn: Drawn,
+) -> jax.Array:
+    """Displacement of outlines, [*shown, 2] pixels; of `shape` its upper left part."""
+    warp = _smooth_noise(key, (*shape, 2), max(cell // 3, 2), shown)
+    if cell >= _ROUGH:
+        finer = jax.random.fold_in(key, 1)
+        warp += _smooth_noise(finer, (*shape, 2), cell // 12, shown) / 6
+    return warp * drawn["irregularity"] * cell
 
 
 def _drops(

@@ -144,6 +144,31 @@ def test_residual_blocks_gate_their_picture_pixel_by_pixel(size):
     np.testing.assert_allclose(shut.image, image, atol=1e-6)
 
 
+def test_a_pyramid_sees_what_the_smaller_sizes_changed():
+    """By weights that ignore it, each size is cleaned as alone; by others, not."""
+    image = jax.random.uniform(jax.random.key(1), (1, 32, 64, 3))
+    fields = {**RESIDUAL, "attention": {"steps": 0}}
+    net, alone = (generator.from_fields({**fields, "pyramid": p}) for p in (1, 0))
+    assert net.interface.multiple == 4 * alone.interface.multiple
+    params = jax.jit(net.init)(jax.random.key(0), image)["params"]
+    kernel = params["autoencoder"]["input"]["kernel"]
+
+    def outputs(network, pictures, kernel):
+        inner = {**params["autoencoder"], "input": {"kernel": kernel, "bias": bias}}
+        return network.apply({"params": {**params, "autoencoder": inner}}, pictures)
+
+    bias = params["autoencoder"]["input"]["bias"]
+    run = jax.jit(outputs, static_argnums=0)
+    seeing = run(net, image, kernel)
+    ignoring = run(net, image, kernel.at[:, :, -12:].set(0))
+    for scale, factor in enumerate((4, 2, 1)):
+        small = nn.avg_pool(image, (factor, factor), (factor, factor))
+        expected = run(alone, small, kernel[:, :, :-12]).image
+        np.testing.assert_allclose(ignoring.scales[scale], expected, atol=1e-6)
+        differs = jnp.abs(seeing.scales[scale] - expected).max() > 1e-6
+        assert differs == (factor < 4)
+
+
 def test_bfloat16_computes_close_and_keeps_float32_parameters():
     image = jax.random.uniform(jax.random.key(1), (1, 16, 16, 3))
     full = generator.from_fields(FIELDS)

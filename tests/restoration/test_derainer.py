@@ -9,6 +9,7 @@ import pytest
 import tiny_generator
 
 import raindrop
+from raindrop import cli
 from raindrop.errors import UserError
 from raindrop.media import pictures, pixel_values
 from raindrop.models import generator
@@ -59,9 +60,11 @@ def test_any_size_is_the_crop_of_its_reflection(derainer, size, dtype):
     np.testing.assert_array_equal(output, whole[: size[0], : size[1]])
 
 
-@pytest.mark.parametrize("patch_size", [1, 2, 4])
-def test_smaller_pictures_in_a_common_shape_come_out_as_alone(patch_size):
-    derainer = Derainer(tiny_generator.loaded(patch_size=patch_size))
+@pytest.mark.parametrize(
+    "fields", [{"patch_size": 1}, {"patch_size": 2}, {"patch_size": 4}, {"pyramid": 1}]
+)
+def test_smaller_pictures_in_a_common_shape_come_out_as_alone(fields):
+    derainer = Derainer(tiny_generator.loaded(**fields))
     images = [picture(*size) for size in [(12, 20), (16, 8), (9, 13), (24, 24)]]
     together = derainer.run_many(images, shape=(32, 32), attention=True, raw=True)
     for image, (output, maps) in zip(images, together, strict=True):
@@ -113,6 +116,21 @@ def test_smaller_copies_have_their_share():
         np.testing.assert_allclose(cut[0], whole[0], atol=0.5 / 255)
     with pytest.raises(ValueError, match="are 1 and smaller shares"):
         Derainer(dataclasses.replace(LOADED, fields={**fields, "sizes": (0.5,)}))
+
+
+def test_fast_is_a_flag_of_the_command_line(tmp_path):
+    wet, dry, weights = (tmp_path / n for n in ("wet.png", "dry.png", "w.safetensors"))
+    fields = {**LOADED.fields, "sizes": (1.0, 0.5)}
+    loaded = dataclasses.replace(LOADED, fields=fields)
+    safetensors_file.write(loaded, weights, "float32")
+    image = picture(24, 40)
+    pictures.write_image(wet, image)
+    command = ["derain", str(wet), str(dry), f"--weights={weights}", "--fast"]
+    assert cli.main(command) == 0
+    np.testing.assert_array_equal(
+        pictures.read_image(dry), Derainer(LOADED).derain(image)
+    )
+    assert (Derainer(loaded).derain(image) != pictures.read_image(dry)).any()
 
 
 def test_fast_looks_at_one_size_alone():
