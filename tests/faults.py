@@ -35,14 +35,15 @@ class Runner:
         fields = {
             "data.photos": self.photos,
             "loss.perceptual": 0.0,
+            # Black pixels leave units of a fresh discriminator at zero, on or off by
+            # rounding, which no two programs share.
+            "data.rendering.dark": 0.0,
             "training.num_steps": NUM_STEPS,
             "training.checkpoint_every": 4,
             "training.evaluate_every": 12,
         } | {name.replace("__", "."): value for name, value in fields.items()}
         return [
             "--config=tests/tiny.py",
-            # By seed 0 a unit of the discriminator is at zero, on or off by rounding.
-            "--config.training.seed=1",
             f"--workdir={workdir}",
             *(f"--config.{name}={value}" for name, value in fields.items()),
         ]
