@@ -74,6 +74,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.enlargement = (1.0, 4.0)
     config.elongation = (0.75, 1.4)
     config.irregularity = (0.03, 0.12)
+    config.zigzag = 100
     config.trail = (0.1, 0.8)
     config.trails = (*((0.0, 0.2),) * 5, (1.0, 1.0), (1.0, 1.0))
     config.taper = 0.6

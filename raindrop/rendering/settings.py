@@ -46,6 +46,8 @@ class Settings:
       elongation: height of a drop over its width on the pane, drawn per drop; on a
         tilted pane the camera sees less of it.
       irregularity: displacement of the outline, as a share of the cell.
+      zigzag: side of a cell from which outlines have a second, finer displacement of a
+        sixth of that: what runs down does so in zigzags.
       trail: length of the trail above a drop as a share of what its cell leaves room
         for, drawn per drop among those that have one.
       trails: one Range per kind; probability that a drop has a trail.
@@ -155,6 +157,7 @@ class Settings:
     enlargement: Range
     elongation: Range
     irregularity: Range
+    zigzag: int
     trail: Range
     trails: tuple[Range, ...]
     taper: float

@@ -12,10 +12,6 @@ from raindrop.rendering.settings import Drawn, Settings, between
 # What is drawn for each drop beside its shape, in the order of the field's channels.
 _OF_A_DROP = ("flatness", "gain", "highlight", "light to the right", "light below")
 
-# Side of a cell, in pixels, from which outlines have a second, finer irregularity: what
-# runs down does so in zigzags.
-_ROUGH = 100
-
 
 class Water(NamedTuple):
     """The layer of water, sharp."""
@@ -184,7 +180,7 @@ def _metaballs(
     part = cell // parts
     rows = math.ceil(height / part)
     down, across = (math.ceil(side / cell) * cell for side in shape)
-    warp = _warp(warp_key, (down, across), cell, (rows * part, width), drawn)
+    warp = _warp(warp_key, (down, across), cell, (rows * part, width), drawn, settings)
     warp = warp.reshape(rows, part, width, 2)
     row, first = jnp.divmod(jnp.arange(rows), parts)
     y = (first * part)[:, None, None] + jnp.arange(part)[:, None] + 0.5 + warp[..., 0]
@@ -230,10 +226,11 @@ def _warp(
     cell: int,
     shown: tuple[int, int],
     drawn: Drawn,
+    settings: Settings,
 ) -> jax.Array:
     """Displacement of outlines, [*shown, 2] pixels; of `shape` its upper left part."""
     warp = _smooth_noise(key, (*shape, 2), max(cell // 3, 2), shown)
-    if cell >= _ROUGH:
+    if cell >= settings.zigzag * settings.frame / settings.reference:
         finer = jax.random.fold_in(key, 1)
         warp += _smooth_noise(finer, (*shape, 2), cell // 12, shown) / 6
     return warp * drawn["irregularity"] * cell

@@ -174,9 +174,7 @@ def test_two_processes_do_what_one_does(runner, whole, tmp_path):
     for mine, alone in zip(metrics(workdir)[:6], metrics(whole)[:6], strict=True):
         assert mine.keys() == alone.keys()
         for name in mine:
-            # A rectifier at zero is on in one program and off in another.
-            near = 1e-2 if "gradient_norm" in name else 1e-6
-            assert mine[name] == pytest.approx(alone[name], rel=near, abs=1e-6)
+            assert mine[name] == pytest.approx(alone[name], rel=1e-6, abs=1e-6)
             compared += 1
     assert compared > 40
 
