@@ -232,7 +232,7 @@ def _warp(
     warp = _smooth_noise(key, (*shape, 2), max(cell // 3, 2), shown)
     if cell >= settings.zigzag * settings.frame / settings.reference:
         finer = jax.random.fold_in(key, 1)
-        warp += _smooth_noise(finer, (*shape, 2), cell // 12, shown) / 6
+        warp += _smooth_noise(finer, (*shape, 2), max(cell // 12, 2), shown) / 6
     return warp * drawn["irregularity"] * cell
 
 
