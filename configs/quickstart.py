@@ -66,7 +66,7 @@ def get_config() -> ConfigDict:
     rendering.tilted = 1.0
     rendering.shining = 1.0
     rendering.highlight_width = (1.0, 1.5)
-    rendering.sharpened = 0.0
+    rendering.graded = rendering.sharpened = 0.0
     rendering.rim = (1e-3, 1e-3)
     rendering.lens = (0.0, 0.0)
     config.optimizer.learning_rate = 1e-3

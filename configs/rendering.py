@@ -32,6 +32,9 @@ those four.
   of focus shows them as a disc, with a bright rim or rings (`rim`, `rings`).
 - Near the corners of a picture discs are narrow (`squeeze`), with coloured edges
   (`fringe`); on a dash cam's pane drops lie aslant (`slant`).
+- Pictures are in black and white, in a cold or warm light, flat, noisy (`graded`), or
+  overexposed (`darkness` above 1). A network that had seen none took parts of dry ones
+  for drops.
 - `dry` panes teach it to leave a clean picture alone.
 
 The rest is physics or habit.
@@ -123,12 +126,18 @@ def get_config() -> ml_collections.ConfigDict:
     config.veil_reach = (10.0, 250.0)
     config.veil_spread = (8.0, 80.0)
     config.veil_sky = (0.0, 0.4)
-    config.dark = 0.35
-    config.darkness = (0.05, 3.0)
+    config.dark = 0.45
+    config.darkness = (0.05, 4.0)
     config.contrast = (1.0, 2.0)
     config.lit = (-1.0, 3.0)
     config.exposure = (-1.8, -0.2)
     config.noise = (0.0, 0.006)
+    config.graded = 0.4
+    config.saturation = (-0.4, 1.6)
+    config.warmth = (-0.7, 0.7)
+    config.tone = (0.4, 1.5)
+    config.pivot = (0.2, 0.8)
+    config.grain = (-0.1, 0.05)
     config.sharpened = 0.5
     config.sharpness = (0.2, 2.0)
     config.sharpening = (0.5, 1.2)

@@ -1,4 +1,4 @@
-"""The camera: defocus of the water, the veil, exposure, noise, sharpening."""
+"""The camera: defocus of the water, the veil, exposure, noise, colours, sharpening."""
 
 import importlib.metadata
 import math
@@ -14,6 +14,9 @@ from raindrop.rendering.settings import Drawn, Settings, between, log_between
 # Below this, coverage is rounding error of the Fourier transform.
 _LEAST_COVERAGE = 1e-3
 
+
+# Of red, green and blue, in grey (Rec. 709).
+_LUMA = (0.2126, 0.7152, 0.0722)
 
 # Their Fourier transforms on a CPU wait for threads of the pool that they run on
 # (openxla/xla#46347).
@@ -72,6 +75,43 @@ def expose(
     rainy = jnp.clip(rainy + noise, 0, 1)
     changed = (alpha > 0) | (veil > 0) | (stops != 0) | (drawn["noise"] > 0)
     return Exposed(rainy, alpha, changed)
+
+
+def grade(
+    key: jax.Array, pictures: tuple[jax.Array, ...], settings: Settings
+) -> tuple[jax.Array, ...]:
+    """What a camera, or who edits its pictures, makes of the colours of a pair.
+
+    Args:
+      key: random key.
+      pictures: [H, W, 3] each, RGB in [0, 1], as the sensor gives them.
+      settings: of the camera.
+
+    Returns:
+      The pictures, all changed alike and with the same grain, or as they are; see
+      `Settings.graded`.
+    """
+    if not settings.graded:
+        return pictures
+    u = jax.random.uniform(key, (6,))
+    saturation = jnp.maximum(between(settings.saturation, u[0]), 0)
+    gains = jnp.exp(between(settings.warmth, u[1]) * jnp.array([0.5, 0.0, -0.5]))
+    tone = log_between(settings.tone, u[2])
+    pivot = between(settings.pivot, u[3])
+    grain = jnp.maximum(between(settings.grain, u[4]), 0)
+
+    def graded() -> tuple[jax.Array, ...]:
+        noise_key = jax.random.fold_in(key, 0)
+        noise = grain * _nearly_normal(noise_key, pictures[0].shape)
+
+        def one(x: jax.Array) -> jax.Array:
+            grey = jnp.sum(x * jnp.array(_LUMA), -1, keepdims=True)
+            x = (grey + saturation * (x - grey)) * gains
+            return jnp.clip(pivot + tone * (x - pivot) + noise, 0, 1)
+
+        return tuple(map(one, pictures))
+
+    return jax.lax.cond(u[5] < settings.graded, graded, lambda: pictures)
 
 
 def sharpen(

@@ -23,23 +23,24 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from raindrop.rendering.camera import expose, sharpen, unfocus
+from raindrop.rendering.camera import expose, grade, sharpen, unfocus
 from raindrop.rendering.compression import compress
 from raindrop.rendering.light import darken, drop_light, sky_light, to_linear
 from raindrop.rendering.settings import Drawn, Settings, draw_pane
 from raindrop.rendering.water import water
 
-# Folded into a key: for what a file does to the picture, and a camera before that.
+# Folded into a key: for what a file does to the picture, and the camera before that.
 _FILE = 0x4A50
 _SHARPENED = 0x5348
+_GRADED = 0x4752
 
 
 class Example(NamedTuple):
     """A rendered pair. Pictures are RGB in [0, 1]."""
 
     rainy: jax.Array  # [H, W, 3]
-    # [H, W, 3], the scene: the photograph, darker or out of focus; sharpened and out of
-    # a file as `rainy` is.
+    # [H, W, 3], the scene: the photograph, darker or out of focus; in other colours,
+    # sharpened and out of a file as `rainy` is.
     clean: jax.Array
     mask: jax.Array  # [H, W, 1], in {0, 1}, of where the drops are
 
@@ -59,11 +60,11 @@ def example(key: jax.Array, photograph: jax.Array, settings: Settings) -> Exampl
     clean = unfocus(scene, drawn, settings)
     rainy, mask = _with_drops(drops_key, clean, scene, drawn, settings)
     # Keys that are not split off: the others stay what they are without them.
-    rainy, clean = sharpen(
-        jax.random.fold_in(key, _SHARPENED), (rainy, clean), settings
-    )
-    rainy, clean = compress(jax.random.fold_in(key, _FILE), (rainy, clean), settings)
-    return Example(rainy.astype(dtype), clean.astype(dtype), mask.astype(dtype))
+    pair = rainy, clean
+    for step, number in ((grade, _GRADED), (sharpen, _SHARPENED), (compress, _FILE)):
+        pair = step(jax.random.fold_in(key, number), pair, settings)
+    rainy, clean = (x.astype(dtype) for x in pair)
+    return Example(rainy, clean, mask.astype(dtype))
 
 
 def render(
@@ -72,7 +73,7 @@ def render(
     """Puts raindrops before a photograph, which stays as it is.
 
     The scene is in focus and in its own light, whatever `settings` say of that, and
-    nothing is sharpened or compressed; see `example`. To be vmapped over `key` and
+    its colours stay, and nothing is sharpened or compressed; see `example`. To be vmapped over `key` and
     `clean`.
 
     Args:

@@ -127,6 +127,14 @@ class Settings:
         overexposed.
       exposure: gain of the whole picture in stops, times mean coverage.
       noise: standard deviation of the sensor's noise, in encoded values.
+      graded: probability of a pair in other colours than its photograph's, as by
+        another white balance, in black and white, or of a sensor that is noisy itself.
+      saturation: of such a pair, as a factor; below 0 it is grey.
+      warmth: logarithm of its gain of red over that of blue.
+      tone: log-uniform; its contrast, as a factor on the distance to `pivot`.
+      pivot: the encoded value that stays.
+      grain: standard deviation of noise that belongs to the picture, rainy and clean;
+        nothing where it is drawn below 0.
       sharpened: probability of a pair from a camera that sharpens its pictures.
       sharpness: log-uniform; by how much, as a factor on what a blur takes away.
       sharpening: standard deviation of that blur, in pixels of the picture.
@@ -134,8 +142,8 @@ class Settings:
         quality: a network is to remove drops, and to leave their artifacts alone.
       quality: of those files, libjpeg's 1 to 100.
       mask_rule: 'geometry' (coverage above `mask_coverage`) or 'difference' (largest
-        channel of |rainy - clean| above `mask_difference`, before both are sharpened
-        and compressed).
+        channel of |rainy - clean| above `mask_difference`, before both are graded,
+        sharpened and compressed).
       mask_coverage: least coverage that counts as drop.
       mask_difference: least difference that counts as drop.
     """
@@ -212,6 +220,12 @@ class Settings:
     lit: Range
     exposure: Range
     noise: Range
+    graded: float
+    saturation: Range
+    warmth: Range
+    tone: Range
+    pivot: Range
+    grain: Range
     sharpened: float
     sharpness: Range
     sharpening: Range

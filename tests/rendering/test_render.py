@@ -13,7 +13,7 @@ from configs.rendering import get_config
 from raindrop.data.rendered_pairs import render_folder
 from raindrop.errors import UserError
 from raindrop.media.pictures import read_image, write_image
-from raindrop.rendering.camera import aperture_transfer, check_transforms, sharpen
+from raindrop.rendering.camera import aperture_transfer, check_transforms, grade, sharpen
 from raindrop.rendering.light import darken, refract, to_encoded, to_linear
 from raindrop.rendering.render import example, render
 from raindrop.rendering.settings import Settings
@@ -41,6 +41,7 @@ WET = dataclasses.replace(
     sky=(0.3, 4.0),
     shining=1.0,
     sharp=0.0,
+    graded=0.0,
     sharpened=0.0,
     compressed=0.0,
 )
@@ -298,6 +299,25 @@ def test_a_camera_sharpens_the_ground_truth_too():
     np.testing.assert_allclose(clean[:, [0, -1]], scene[:, [0, -1]], atol=1e-3)
 
 
+def test_a_pair_is_graded_alike():
+    """In black and white, cold, flat and noisy; the same wherever there is no drop."""
+    grey = {"saturation": (-1.0, -1.0), "warmth": (0.0, 0.0), "tone": (0.5, 0.5)}
+    noisy = {"pivot": (0.5, 0.5), "grain": (0.02, 0.02)}
+    settings = dataclasses.replace(WET, graded=1.0, **grey | noisy)
+    key, scene = jax.random.key(0), jnp.asarray(photograph())
+    assert grade(key, (scene,), WET)[0] is scene
+    rainy, clean = grade(key, (scene.at[:9].set(0), scene), settings)
+    np.testing.assert_array_equal(rainy[9:], clean[9:])
+    quiet = dataclasses.replace(settings, grain=(-1.0, 0.0))
+    (flat,) = grade(key, (scene,), quiet)
+    np.testing.assert_allclose(np.ptp(flat, -1), 0, atol=1e-6)
+    assert np.ptp(flat) < 0.6 * np.ptp(scene)
+    assert np.std(clean - flat) == pytest.approx(0.02, rel=0.1)
+    cold = dataclasses.replace(quiet, saturation=(1.0, 1.0), warmth=(-0.5, -0.5))
+    (blue,) = grade(key, (scene,), cold)
+    assert blue[..., 2].mean() > flat.mean() > blue[..., 0].mean()
+
+
 def test_large_drops_swallow_small_ones():
     """The beads are not seen within the blobs, and are everywhere else."""
     beads = dataclasses.replace(
@@ -379,7 +399,7 @@ def test_render_folder_writes_a_reproducible_data_set(tmp_path):
         write_image(tmp_path / "in" / f"{name}.png", photograph(*shape))
     config = get_config()
     config.dark, config.deep = 0.0, 1.0
-    config.sharpened = config.compressed = 0.0
+    config.graded = config.sharpened = config.compressed = 0.0
     made = [
         render_folder(tmp_path / "in", tmp_path / out, config, seed=7, copies=2)
         for out in ("one", "two")
