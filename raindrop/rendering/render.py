@@ -60,7 +60,7 @@ def example(key: jax.Array, photograph: jax.Array, settings: Settings) -> Exampl
     clean = unfocus(scene, drawn, settings)
     rainy, mask = _with_drops(drops_key, clean, scene, drawn, settings)
     # Keys that are not split off: the others stay what they are without them.
-    pair = rainy, clean
+    pair: tuple[jax.Array, ...] = rainy, clean
     for step, number in ((grade, _GRADED), (sharpen, _SHARPENED), (compress, _FILE)):
         pair = step(jax.random.fold_in(key, number), pair, settings)
     rainy, clean = (x.astype(dtype) for x in pair)
@@ -72,9 +72,9 @@ def render(
 ) -> tuple[jax.Array, jax.Array]:
     """Puts raindrops before a photograph, which stays as it is.
 
-    The scene is in focus and in its own light, whatever `settings` say of that, and
-    its colours stay, and nothing is sharpened or compressed; see `example`. To be vmapped over `key` and
-    `clean`.
+    The scene is in focus and in its own light and colours, whatever `settings` say of
+    that, and nothing is sharpened or compressed; see `example`. To be vmapped over
+    `key` and `clean`.
 
     Args:
       key: random key; the same key gives the same picture.

@@ -13,7 +13,12 @@ from configs.rendering import get_config
 from raindrop.data.rendered_pairs import render_folder
 from raindrop.errors import UserError
 from raindrop.media.pictures import read_image, write_image
-from raindrop.rendering.camera import aperture_transfer, check_transforms, grade, sharpen
+from raindrop.rendering.camera import (
+    aperture_transfer,
+    check_transforms,
+    grade,
+    sharpen,
+)
 from raindrop.rendering.light import darken, refract, to_encoded, to_linear
 from raindrop.rendering.render import example, render
 from raindrop.rendering.settings import Settings
