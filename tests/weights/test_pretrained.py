@@ -49,8 +49,8 @@ def test_rendered_drops_go_and_dry_pictures_stay(derainer):
     assert ssim.min() > -0.04 and ssim.mean() > 0.04
     for clean, least in (
         (data.chelsea(), 22),
-        (data.coffee(), 39),
+        (data.coffee(), 45),
         (data.astronaut(), 46),
-        (data.rocket(), 34),
+        (data.rocket(), 55),
     ):
         assert score(derainer.derain(clean), clean, "rgb")["psnr"] > least
