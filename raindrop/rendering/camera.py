@@ -121,7 +121,7 @@ def sharpen(
 
     Args:
       key: random key.
-      pictures: [H, W, 3] each, RGB in [0, 1], as the sensor gives them.
+      pictures: [H, W, 3] each, RGB in [0, 1], as `grade` gives them.
       settings: of the camera.
 
     Returns:
