@@ -44,11 +44,11 @@ def get_config() -> ConfigDict:
     config.data.cluttered = 0.0
     # Share of the photographs that are blurred before drops are rendered, and the range
     # of the standard deviation in pixels: scenes out of focus are no veil. Half of them
-    # have something in focus before them.
+    # evenly, half in discs; two of three keep something in focus.
     config.data.blurred = 0.0
     config.data.blur = (1.0, 8.0)
-    # Share of them that is put in haze, and the range of its transmission: low contrast
-    # is no veil either.
+    # Share of them that is put in haze (half of those glow instead), and the range of
+    # the haze's transmission: low contrast is no veil either.
     config.data.hazy = 0.0
     config.data.haze = (0.4, 1.0)
     # Pictures that cannot be read: raise (the run, evaluation or rendering ends) | skip

@@ -28,7 +28,7 @@ def get_config() -> ConfigDict:
     # that belong to the scene: else they are taken for drops.
     config.data.cluttered = 0.3
     config.data.scale = (0.8, 1.6)
-    config.data.blurred = 0.2
+    config.data.blurred = 0.3
     config.data.blur = (1.0, 16.0)
     config.data.hazy = 0.1
     config.data.rendering.dry = 0.25

@@ -1,6 +1,6 @@
 """Crops of pictures, and photographs made harder before drops are rendered on them.
 
-NumPy and Pillow alone, for `data.reader=numpy`, which runs where little else is.
+NumPy, SciPy and Pillow alone, for `data.reader=numpy`, which runs where little else is.
 """
 
 import math
@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageFilter
+from scipy.ndimage import uniform_filter
+from scipy.signal import fftconvolve
 
 from raindrop.data import clutter
 
@@ -24,9 +26,9 @@ class Draws(NamedTuple):
       cluttered: whether things that look like drops are added.
       clutter: which.
       blurred: whether the scene is out of focus.
-      blur: by how much.
-      hazy: whether it is in haze.
-      transmission: of the haze.
+      blur: by how much; below a half evenly, from there on in discs.
+      hazy: whether it is in haze, or glows.
+      transmission: of the haze; from a half on the scene glows instead.
       airlight: of the haze.
       direction: of the contour of a subject in focus before a blurred scene.
       subject: below a third there is none; from there on the more, the less is left of
@@ -74,7 +76,8 @@ def augment(
     if scene and draws.cluttered < data.cluttered:
         crop = clutter.add(crop, draws.clutter)
     if scene and draws.blurred < data.blurred:
-        behind = blur(crop, draws.blur, data.blur)
+        discs, much = divmod(2 * draws.blur, 1)
+        behind = (unfocus if discs else blur)(crop, much, data.blur)
         # Two of three keep something sharp: pale patches beside fur or leaves are not
         # drops, either.
         which, place = divmod(3 * draws.subject, 1)
@@ -85,7 +88,11 @@ def augment(
         else:
             crop = behind
     if scene and draws.hazy < data.hazy:
-        crop = haze(crop, draws.transmission, draws.airlight, data.haze)
+        glows, much = divmod(2 * draws.transmission, 1)
+        if glows:
+            crop = glow(crop, much, draws.airlight)
+        else:
+            crop = haze(crop, much, draws.airlight, data.haze)
     return crop
 
 
@@ -129,16 +136,32 @@ def cut(
 
 
 def blur(image: np.ndarray, u: float, sigma: tuple[float, float]) -> np.ndarray:
-    """A scene out of focus.
+    """A soft scene, as motion or a poor lens makes it.
 
     Args:
       image: uint8 [H, W, C].
       u: a number in [0, 1) that decides how much.
       sigma: range of the standard deviation, in pixels; even on a logarithmic scale.
     """
-    low, high = sigma
-    gaussian = ImageFilter.GaussianBlur(float(low * (high / low) ** u))
+    gaussian = ImageFilter.GaussianBlur(_between(sigma, u))
     return _each(image, lambda x: x.filter(gaussian))
+
+
+def unfocus(image: np.ndarray, u: float, sigma: tuple[float, float]) -> np.ndarray:
+    """A scene out of focus: each light is the disc of the aperture.
+
+    Args:
+      image: uint8 [H, W, C].
+      u: a number in [0, 1) that decides how much.
+      sigma: range of the standard deviation (half of the disc's radius), in pixels;
+        even on a logarithmic scale.
+    """
+    radius = 2 * _between(sigma, u)
+    reach = math.ceil(radius)
+    at = np.arange(-reach, reach + 1, dtype=np.float32)
+    disc = np.clip(radius + 0.5 - np.hypot(at[:, None], at), 0, 1)[..., None]
+    padded = np.pad(_light(image), ((reach, reach), (reach, reach), (0, 0)), "reflect")
+    return _picture(fftconvolve(padded, disc / disc.sum(), "valid", axes=(0, 1)))
 
 
 def stand_before(
@@ -204,6 +227,40 @@ def haze(
     through = low + (high - low) * u
     hazy = through * image + (1 - through) * 255 * (0.5 + 0.5 * v)
     return np.rint(hazy).astype(np.uint8)
+
+
+def glow(image: np.ndarray, u: float, v: float) -> np.ndarray:
+    """A scene through a soft-focus filter or mist: what is bright shines around.
+
+    Args:
+      image: uint8 [H, W, C].
+      u: a number in [0, 1) that decides how far.
+      v: one that decides how much.
+    """
+    light = _light(image)
+    around = light
+    width = round(2 * _between((4.0, 40.0), u))
+    for _ in range(3):  # nearly a Gaussian whose standard deviation is half the width
+        around = uniform_filter(around, (width, width, 1))
+    share = 0.1 + 0.4 * v
+    return _picture((1 - share) * np.minimum(light, 1) + share * around)
+
+
+def _between(ends: tuple[float, float], u: float) -> float:
+    """Even on a logarithmic scale for u in [0, 1)."""
+    low, high = ends
+    return float(low * (high / low) ** u)
+
+
+def _light(image: np.ndarray) -> np.ndarray:
+    """Linear light; what is nearly white is up to five times as bright."""
+    linear = (np.float32(image) / 255) ** 2.2
+    return linear * (1 + 4 * linear**8)
+
+
+def _picture(light: np.ndarray) -> np.ndarray:
+    """The uint8 picture of linear light."""
+    return np.uint8(np.rint(255 * np.clip(light, 0, 1) ** (1 / 2.2)))
 
 
 def _each(images: np.ndarray, change: Any) -> np.ndarray:

@@ -272,6 +272,28 @@ def test_haze_is_linear_and_ends_at_the_airlight():
     assert np.abs(half - (image / 2 + 127.5)).max() <= 0.5
 
 
+def test_out_of_focus_a_lamp_is_a_disc():
+    image = np.zeros((64, 64, 3), np.uint8)
+    image[30:33, 30:33] = 255
+    soft = augmentation.unfocus(image, 1.0, (2.0, 5.0)).astype(int)  # a radius of 10
+    y, x = np.mgrid[:64, :64] - 31
+    away = np.hypot(y, x)
+    inside, outside = soft[away < 8], soft[away > 12.5]
+    assert inside.min() > 60 and np.ptp(inside) <= 2 and outside.max() == 0
+    even = np.full((64, 64, 3), 90, np.uint8)
+    assert abs(augmentation.unfocus(even, 0.5, (1.0, 8.0)).astype(int) - 90).max() <= 1
+
+
+def test_what_is_bright_glows():
+    image = np.full((64, 64, 3), 40, np.uint8)
+    image[28:36, 28:36] = 255
+    glowing = augmentation.glow(image, 0.2, 0.8).astype(int)
+    near, far = glowing[32, 22], glowing[2, 2]
+    assert (near > 60).all() and (far < near).all() and glowing[32, 32].min() > 200
+    even = np.full((64, 64, 3), 90, np.uint8)
+    assert abs(augmentation.glow(even, 0.5, 0.5).astype(int) - 90).max() <= 1
+
+
 def test_mixture_draws_by_weight_and_by_index_alone(tmp_path, monkeypatch):
     def negative(key, clean, settings):
         return render.Example(1 - clean, clean, clean[..., :1] * 0 + 7)
