@@ -254,13 +254,13 @@ def _between(ends: tuple[float, float], u: float) -> float:
 
 def _light(image: np.ndarray) -> np.ndarray:
     """Linear light; what is nearly white is up to five times as bright."""
-    linear = (np.float32(image) / 255) ** 2.2
+    linear = (np.asarray(image, np.float32) / 255) ** 2.2
     return linear * (1 + 4 * linear**8)
 
 
 def _picture(light: np.ndarray) -> np.ndarray:
     """The uint8 picture of linear light."""
-    return np.uint8(np.rint(255 * np.clip(light, 0, 1) ** (1 / 2.2)))
+    return np.rint(255 * np.clip(light, 0, 1) ** (1 / 2.2)).astype(np.uint8)
 
 
 def _each(images: np.ndarray, change: Any) -> np.ndarray:
