@@ -118,9 +118,9 @@ def main() -> None:
     for name in sorted(set(real), key=lambda n: -ranks[np.array(real) == n].mean()):
         print(f"{name:30} {ranks[np.array(real) == name].mean():.2f}")
     if arguments.sheet:
-        rows = []
+        rows, count = [], min(12, len(x), len(z))
         for kind, sign in ((z, -theirs), (z, theirs), (x, ours), (x, -ours)):
-            best = np.argsort(sign)[:12]
+            best = np.argsort(sign)[:count]
             rows.append(np.concatenate(list(kind[best]), 1))
         write_image(arguments.sheet, np.concatenate(rows))
 

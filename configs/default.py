@@ -44,7 +44,7 @@ def get_config() -> ConfigDict:
     config.data.cluttered = 0.0
     # Share of the photographs that are blurred before drops are rendered, and the range
     # of the standard deviation in pixels: scenes out of focus are no veil. Half of them
-    # evenly, half in discs; two of three keep something in focus.
+    # by a Gaussian, half in discs; two of three keep something in focus.
     config.data.blurred = 0.0
     config.data.blur = (1.0, 8.0)
     # Share of them that is put in haze (half of those glow instead), and the range of

@@ -26,7 +26,7 @@ class Draws(NamedTuple):
       cluttered: whether things that look like drops are added.
       clutter: which.
       blurred: whether the scene is out of focus.
-      blur: by how much; below a half evenly, from there on in discs.
+      blur: by how much; below a half by a Gaussian, from there on in discs.
       hazy: whether it is in haze, or glows.
       transmission: of the haze; from a half on the scene glows instead.
       airlight: of the haze.
@@ -149,6 +149,9 @@ def blur(image: np.ndarray, u: float, sigma: tuple[float, float]) -> np.ndarray:
 
 def unfocus(image: np.ndarray, u: float, sigma: tuple[float, float]) -> np.ndarray:
     """A scene out of focus: each light is the disc of the aperture.
+
+    `rendering.camera.unfocus` does this in JAX to all of a scene behind wet glass; this
+    one is for a part of a scene, before anything is rendered.
 
     Args:
       image: uint8 [H, W, C].
