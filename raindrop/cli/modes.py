@@ -154,7 +154,7 @@ def _derain_arguments(parser: Parser) -> None:
         "--temporal",
         type=_temporal,
         default=0.0,
-        help="steadies a video's attention map: weight of the frame before, to 0.99",
+        help="steadies the map of a video's drops: weight of the frame before, to 0.99",
     )
     parser.add_argument(
         "--max_megapixels",

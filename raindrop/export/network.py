@@ -33,17 +33,18 @@ class Exported:
 
 
 def whole(loaded: LoadedGenerator, dtype: str = "float32") -> Exported:
-    """Image [B, H, W, 3] -> clean, the same shape; attention [N, B, H, W, 1].
+    """Image [B, H, W, 3] -> clean, the same shape; attention, all maps there are.
 
     Args:
-      loaded: the network and its weights. Without attention steps there are no maps.
+      loaded: the network and its weights. Without attention steps and a gate there are
+        no maps.
       dtype: of the computation; arguments and results are float32 whatever it is.
     """
     network = generator.from_fields(loaded.fields, jnp.dtype(dtype), False)
 
     def function(image: jax.Array) -> tuple[jax.Array, ...]:
         output = network.apply({"params": loaded.params}, image)
-        maps = (output.attention,) if output.attention.shape[0] else ()
+        maps = (output.maps,) if output.maps.shape[0] else ()
         return output.image, *maps
 
     return _named(function, network, {"image": 3}, ("clean", "attention"))

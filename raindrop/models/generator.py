@@ -87,6 +87,7 @@ class Generator(nn.Module):
         return Interface(
             multiple=self._multiple * (4 if self.pyramid else 1),
             num_maps=self.attention.steps,
+            gated=self.gated or bool(self.autoencoder.map_channels),
             num_scales=3,
             # TensorFlow's padding also averages at the lower and the right border,
             # where zeros outside of the convolutions do not reach.
@@ -408,6 +409,11 @@ def verify(network: Network, size: int) -> None:
         raise ValueError(
             f"{name} promises attention maps of the shape {wanted} and gives "
             f"{output.attention.shape}"
+        )
+    if (output.gate is not None) != promised.gated:
+        raise ValueError(
+            f"{name} promises {'a' if promised.gated else 'no'} gate and gives "
+            f"{'none' if output.gate is None else 'one'}"
         )
     if output.image.shape != image.shape:
         raise ValueError(

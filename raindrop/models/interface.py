@@ -29,6 +29,15 @@ class GeneratorOutput:
         """The picture of full size, [B, H, W, 3]."""
         return self.scales[-1]
 
+    @property
+    def maps(self) -> jax.Array:
+        """All that tells where drops are, the finest last: A_1 to A_N, then the gate.
+
+        [N, B, H, W, 1], or [N + 1, B, H, W, 1] with a gate.
+        """
+        gate = () if self.gate is None else (self.gate[None],)
+        return jnp.concatenate([self.attention, *gate])
+
 
 @dataclasses.dataclass(frozen=True)
 class Interface:
@@ -38,6 +47,7 @@ class Interface:
       multiple: height and width that it takes are multiples of this.
       num_maps: attention maps that it gives. Where there are any, it also has the
         methods `attend` and `restore`, its two halves; see `generator.Generator`.
+      gated: whether it gives `GeneratorOutput.gate`: its finest map, after the others.
       num_scales: pictures that it gives.
       exact_when_padded: whether a picture in a larger array of zeros comes out as it
         does alone if every `nn.Conv` and `nn.ConvTranspose` sees zeros outside of the
@@ -58,6 +68,7 @@ class Interface:
 
     multiple: int = 1
     num_maps: int = 0
+    gated: bool = False
     num_scales: int = 1
     exact_when_padded: bool = False
     sees_whole_picture: bool = True

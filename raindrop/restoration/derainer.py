@@ -61,8 +61,8 @@ class Derainer(OneSize):
           image: RGB [H, W, 3], uint8, uint16 or float in [0, 1].
 
         Returns:
-          The picture without drops, float32 [H, W, 3], unclipped; the attention maps
-          of every step, [N, H, W, 1].
+          The picture without drops, float32 [H, W, 3], unclipped; the maps,
+          [N, H, W, 1], as `derain` gives them.
         """
         picture, maps = self.run_many([image], attention=True, raw=True)[0]
         assert maps is not None, "they were asked for"
@@ -80,8 +80,10 @@ class Derainer(OneSize):
 
         Returns:
           As `image` in shape and type. With `attention` also the maps, float32
-          [N, H, W, 1] or [N, B, H, W, 1]: about 0 where there is no drop and about 1
-          where there is one; linear, so not clipped to that.
+          [N, H, W, 1] or [N, B, H, W, 1], the finest last: about 0 where there is no
+          drop and about 1 where there is one, not clipped to that. They are the
+          recurrence's, of every step, and where the network has one the gate: how much
+          of what it painted counts. In the shipped weights the gate alone tells drops.
 
         Raises:
           UserError: an array of another shape or type; floats that are not in [0, 1];

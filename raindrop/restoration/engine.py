@@ -45,7 +45,7 @@ class Engine(Protocol):
           with_maps: whether the maps are wanted.
 
         Returns:
-          The pictures, [B, H, W, 3], and the maps, [N, B, H, W, 1], or None.
+          The pictures, [B, H, W, 3], and `GeneratorOutput.maps`, or None.
         """
 
     def attend(self, x: np.ndarray) -> np.ndarray:
@@ -90,7 +90,7 @@ class JaxEngine:
         def apply(params: Any, x: jax.Array, sizes: Any) -> Any:
             with nn.intercept_methods(_bounded(sizes, x.shape[1])):
                 output = network.apply({"params": params}, x)
-            return output.image, output.attention
+            return output.image, output.maps
 
         def apply_without_maps(params: Any, x: jax.Array, sizes: Any) -> Any:
             return apply(params, x, sizes)[0], None

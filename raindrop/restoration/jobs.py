@@ -17,9 +17,9 @@ class Options:
 
     Attributes:
       overwrite: also make what is there already.
-      attention: write the attention maps of every step, and the last as an overlay.
+      attention: write the attention maps, and the last as an overlay.
       compare: write before|after.
-      temporal: weight of the frame before in a video's attention map; see `Smoothing`.
+      temporal: weight of the frame before in a video's last map; see `Smoothing`.
       num_processes: that share the input; each does the files whose names fall to it.
       process_id: which of them this one is, from 0.
       summary: a JSON file of what was done; of several processes each writes one into
@@ -225,7 +225,7 @@ def without_clashes(
     Args:
       jobs: by name.
       options: what else they write.
-      steps: of the network's attention.
+      steps: how many maps the network gives.
     """
     owners: dict[Path, Job] = {}
     kept, clashes = {}, {}

@@ -1,4 +1,4 @@
-"""Attention maps that are steadied over the frames of a video."""
+"""Maps of the drops that are steadied over the frames of a video."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ import numpy as np
 
 @dataclasses.dataclass
 class Smoothing:
-    """Steadies the last attention map over the frames of a video.
+    """Steadies the last map over the frames of a video: the gate, where there is one.
 
     A_t' = weight * A_(t-1)' + (1 - weight) * A_t: drops stay where they are on the
     glass while the scene behind them moves.

@@ -21,6 +21,10 @@ from raindrop.weights import safetensors_file
 
 RNG = np.random.default_rng(0)
 LOADED = tiny_generator.loaded()
+GATED = tiny_generator.loaded(
+    autoencoder={"kind": "residual", "widths": (4, 4, 4), "map_channels": 1}
+    | dict.fromkeys(("encoder_blocks", "decoder_blocks"), (1, 1))
+)
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +50,16 @@ def test_no_padding_where_none_is_needed(derainer):
     output, maps = derainer.run(image)
     np.testing.assert_array_equal(output, alone.image[0])
     np.testing.assert_array_equal(maps, alone.attention[:, 0])
+
+
+def test_the_gate_is_the_last_map():
+    image = picture(12, 20)
+    x = pixel_values.to_float(image)[None]
+    output = generator.from_fields(GATED.fields).apply({"params": GATED.params}, x)
+    maps = Derainer(GATED).derain(image, attention=True)[1]
+    assert maps.shape == (3, 12, 20, 1)
+    np.testing.assert_allclose(maps[:2], output.attention[:, 0], atol=1e-5)
+    np.testing.assert_allclose(maps[2], output.gate[0], atol=1e-5)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 5), (2, 7), (37, 23)])
@@ -210,9 +224,15 @@ def test_importing_the_package_loads_nothing_heavy():
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize(("tile", "sizes"), [(0, (1.0,)), (256, (1.0,)), (0, (1, 0.5))])
-def test_smoothing_steadies_the_map(tile, sizes):
-    one = Derainer(LOADED, tile=tile)
+@pytest.mark.parametrize(
+    ("loaded", "tile", "sizes"),
+    [
+        *((LOADED, 0, (1.0,)), (LOADED, 256, (1.0,)), (LOADED, 0, (1, 0.5))),
+        *((GATED, 0, (1.0,)), (GATED, 256, (1.0,))),
+    ],
+)
+def test_smoothing_steadies_the_last_map(loaded, tile, sizes):
+    one = Derainer(loaded, tile=tile)
     one.sizes = sizes
     frames = [picture(250, 270) for _ in range(4)]
     plain = one.run_many(frames, attention=True, raw=True)
