@@ -5,13 +5,14 @@ Command:  python main.py --config=configs/lite.py --workdir=runs/lite \
 Hardware: one GPU; seven minutes on a large one that base's training shared. On a CPU,
           with training.batch_size=4, 1.5 s a step on one core: a day or two.
 
-The attention recurrence works on patches of 8 x 8 pixels, since where drops are is told
-well enough there, with two steps at 24 channels; an autoencoder of residual blocks
-works on patches of 2 x 2. It paints a picture, brings back contrast (its second picture
-is a gain of the input), and says for each pixel how much of that counts: a gate as fine
-as the smallest bead, which leaves a dry pane as it is. No discriminator, and perceptual
-loss in the last phase of the shipped weights alone: their gradients cost more than the
-generator's own, and PSNR does not need them.
+The attention recurrence works on patches of 8 x 8 pixels, with two steps at 24
+channels; an autoencoder of residual blocks works on patches of 2 x 2. It paints a
+picture, brings back contrast (its second picture is a gain of the input), and says for
+each pixel how much of that counts: a gate as fine as the smallest bead, which leaves a
+dry pane as it is. The gate has learned where drops are, the recurrence hardly
+(docs/experiments.md). No discriminator, and perceptual loss in the last phase of the
+shipped weights alone: their gradients cost more than the generator's own, and PSNR does
+not need them.
 
 How the shipped weights came about is told in raindrop/pretrained/README.md.
 """

@@ -44,7 +44,7 @@ class Report:
         Args:
           pair: rainy and clean.
           output: uint8 RGB, as they.
-          maps: attention [N, H, W, 1], nominally in [0, 1].
+          maps: [N, H, W, 1] of the drops, nominally in [0, 1].
           row: of `evaluate.evaluate`.
         """
         sides = [dict(row[self._protocol][side]) for side in _COLUMNS[:2]]
@@ -191,7 +191,7 @@ name shows the pictures; the slider moves the border between left and right. @NO
 <input id="slider" type="range" min="0" max="100" value="50" aria-label="border">
 <p>left <select id="l"><option>rainy<option>output<option>clean</select>
 right <select id="r"><option>output<option>clean<option>rainy</select></p>
-<p>attention, first step to last</p><div id="maps"></div></section></main>
+<p>maps of the drops, the finest last</p><div id="maps"></div></section></main>
 <script>
 const pictures = @DATA@, get = id => document.getElementById(id);
 const table = document.querySelector("tbody");

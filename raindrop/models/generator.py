@@ -43,7 +43,6 @@ class Generator(nn.Module):
       patch_size: side p of the patches of pixels that the network sees as one, their
         values as channels. 1 in the release; 2 makes it four times as cheap.
       attention_patch_size: the same for the recurrent network alone; 0: as patch_size.
-        Where drops are is well told at a quarter of the size, what they hide is not.
       pyramid: a picture is cleaned at a quarter of its size first, then at half, then
         at its own, by the same weights; each sees what the one before it changed, as
         three more channels beside the map (SRN, Tao et al., CVPR 2018). These are its

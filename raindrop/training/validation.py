@@ -27,7 +27,7 @@ class Scores:
         one is the one that chooses the checkpoint.
       records: what each source gave, for the record.
       sha256: of the generator's parameters.
-      panel: the first pair's rainy picture, the attention map of every step, the output
+      panel: the first pair's rainy picture, its maps of the drops, the output
         and the clean picture in a row; uint8 RGB.
       choosing: the number that the best checkpoint has most of.
     """

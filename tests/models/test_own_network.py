@@ -97,6 +97,7 @@ def test_what_it_does_not_promise_is_refused_before_training(
         (Interface(multiple=1), "must be even"),
         (Interface(multiple=2, num_scales=3), "promises 3 pictures and gives 1"),
         (Interface(multiple=2, num_maps=2), "attention maps of the shape"),
+        (Interface(multiple=2, gated=True), "promises a gate and gives none"),
     ],
 )
 def test_promises_are_held_against_the_network(config, promise, words, monkeypatch):
