@@ -65,11 +65,15 @@ def main() -> None:
     parser.add_argument("--weights")
     parser.add_argument("--photo")
     parser.add_argument("--frames", type=int, default=16)
-    parser.add_argument("--noise", type=float, default=4.0, help="grey levels")
+    parser.add_argument(
+        "--noise", type=float, default=4.0, help="grey levels, without --shift"
+    )
     parser.add_argument("--size", type=int, default=192, help="side that is cut out")
     parser.add_argument("--shift", type=int, default=0, help="pixels a frame")
     parser.add_argument("--panes", type=int, default=12)
     args = parser.parse_args()
+    if args.frames < 2 or args.shift < 0:
+        parser.error("--frames must be at least 2, and --shift not negative")
     picture = pictures.read_image(args.photo) if args.photo else scene(512, 512)
     if args.shift:
         moving = args.frames, args.size, args.shift, args.panes

@@ -414,6 +414,11 @@ def verify(network: Network, size: int) -> None:
             f"{name} promises {'a' if promised.gated else 'no'} gate and gives "
             f"{'none' if output.gate is None else 'one'}"
         )
+    if output.gate is not None and output.gate.shape != (*image.shape[:3], 1):
+        raise ValueError(
+            f"{name} gives a gate of the shape {output.gate.shape}, not "
+            f"{(*image.shape[:3], 1)}"
+        )
     if output.image.shape != image.shape:
         raise ValueError(
             f"{name} gives pictures of the shape {output.image.shape} for {image.shape}"

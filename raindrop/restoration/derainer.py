@@ -80,10 +80,11 @@ class Derainer(OneSize):
 
         Returns:
           As `image` in shape and type. With `attention` also the maps, float32
-          [N, H, W, 1] or [N, B, H, W, 1], the finest last: about 0 where there is no
-          drop and about 1 where there is one, not clipped to that. They are the
+          [N, H, W, 1] or [N, B, H, W, 1], the finest last: towards 1 where there is a
+          drop, towards 0 where there is none, not clipped to that. They are the
           recurrence's, of every step, and where the network has one the gate: how much
-          of what it painted counts. In the shipped weights the gate alone tells drops.
+          of what it painted counts. In the shipped weights the gate alone tells drops;
+          haze between them opens it too, and on dry pictures it is about 0.
 
         Raises:
           UserError: an array of another shape or type; floats that are not in [0, 1];
@@ -141,7 +142,7 @@ class Derainer(OneSize):
         for image in images:
             _check_range(image)
         if smoothing is not None and not self.steps:
-            raise UserError("these weights have no attention map to smooth")
+            raise UserError("these weights have no map of the drops to smooth")
         # Smoothing is of maps at a picture's own size.
         if self.fast and smoothing is None and all(map(self._is_large, images)):
             return [

@@ -250,7 +250,10 @@ def _steady(
     maps: np.ndarray,
     smooth: Callable[[np.ndarray], np.ndarray],
 ) -> np.ndarray:
-    """The pictures of x, [B, H, W, 3], by a smoothed gate, put in the maps' last."""
+    """The pictures of x, [B, H, W, 3], by a smoothed gate, put in the maps' last.
+
+    Where tiles overlap, the smoothed one is of blended gates, the divisor this tile's.
+    """
     gate = maps[-1].copy()
     maps[-1] = smooth(gate)
     return x + np.minimum(maps[-1] / np.maximum(gate, 1e-6), _MORE) * (pictures - x)

@@ -12,7 +12,8 @@ class Smoothing:
     """Steadies the last map over the frames of a video: the gate, where there is one.
 
     A_t' = weight * A_(t-1)' + (1 - weight) * A_t: drops stay where they are on the
-    glass while the scene behind them moves.
+    glass while the scene behind them moves. What is new counts little at first: after
+    n frames 1 - weight^n of its map.
 
     Attributes:
       weight: of the frame before, from 0 (nothing changes) to below 1.

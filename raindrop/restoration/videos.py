@@ -51,6 +51,7 @@ def derain_video(
         "sizes": list(derainer.sizes),
         "fast": derainer.fast,
         "temporal": options.temporal,
+        "maps": derainer.steps,  # whose last is steadied
     }
     try:
         return _derain(derainer, job, info, options, made_with, count)
