@@ -84,7 +84,7 @@ class Derainer(OneSize):
           drop, towards 0 where there is none, not clipped to that. They are the
           recurrence's, of every step, and where the network has one the gate: how much
           of what it painted counts. In the shipped weights the gate alone tells drops;
-          haze between them opens it too, and on dry pictures it is about 0.
+          haze between them opens it too, and on most dry pictures it is about 0.
 
         Raises:
           UserError: an array of another shape or type; floats that are not in [0, 1];

@@ -1,5 +1,7 @@
 """A network that someone else brings, through everything, and nothing else touched."""
 
+from functools import partial
+
 import jax
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from ml_collections import ConfigDict
 from raindrop.errors import UserError
 from raindrop.media import pictures
 from raindrop.models import generator
-from raindrop.models.interface import Interface
+from raindrop.models.interface import GeneratorOutput, Interface
 from raindrop.restoration.derainer import Derainer
 from raindrop.restoration.files import derain_files
 from raindrop.training import config_check
@@ -106,4 +108,13 @@ def test_promises_are_held_against_the_network(config, promise, words, monkeypat
     config.data.crop_size = 17 if promise.multiple == 1 else 18
     config.loss.multiscale = (1.0,) * promise.num_scales
     with pytest.raises(UserError, match=words):
+        config_check.values(config)
+
+
+def test_a_gate_has_one_channel(config, monkeypatch):
+    promise = property(lambda _: Interface(multiple=2, gated=True))
+    monkeypatch.setattr(tiny_nafnet.NAFNet, "interface", promise)
+    gated = partial(GeneratorOutput, gate=np.zeros((2, 18, 18, 3)))
+    monkeypatch.setattr(tiny_nafnet, "GeneratorOutput", gated)
+    with pytest.raises(UserError, match="a gate of the shape"):
         config_check.values(config)
