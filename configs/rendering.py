@@ -35,6 +35,10 @@ those four.
 - Pictures are in black and white, in a cold or warm light, flat, noisy (`graded`), or
   overexposed (`darkness` above 1). A network that had seen none took parts of dry ones
   for drops.
+- What a photograph clips is brighter than white, by a factor that it does not tell
+  (`expansion`): a sky, a lit door or a pillar stays white behind a veil and in the
+  shorter exposure of a wet picture. A network that had always seen it dimmed took what
+  was white for lit drops.
 - `dry` panes teach it to leave a clean picture alone.
 
 The rest is physics or habit.

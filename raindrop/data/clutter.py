@@ -40,7 +40,8 @@ def add(image: np.ndarray, u: float) -> np.ndarray:
     """
     rng = np.random.default_rng(int(u * 2**53))
     scene = Image.fromarray(image)
-    kinds = (_text, _discs, _discs, _rings, _dots, _mirror, _lamps, _lamps, _lamps)
+    often = (_lamps, _openings) * 3
+    kinds = (_text, _discs, _discs, _rings, _dots, _mirror, *often)
     for _ in range(rng.integers(1, 3)):
         layer = Image.new("RGBA", (image.shape[1] * _SCALE, image.shape[0] * _SCALE))
         kinds[rng.integers(len(kinds))](layer, scene, rng)
@@ -51,8 +52,8 @@ def add(image: np.ndarray, u: float) -> np.ndarray:
         if rng.random() < 0.5:
             sigma = float(rng.uniform(0.3, 1.2))
             layer = layer.filter(ImageFilter.GaussianBlur(sigma))
-        # Less would be a drop out of focus.
-        opacity = rng.uniform(0.8, 1.0)
+        # Less would be a drop out of focus. Half hide all: what is white is clipped.
+        opacity = min(rng.uniform(0.8, 1.2), 1.0)
         alpha = layer.getchannel("A").point(lambda a, by=opacity: round(a * by))
         scene.paste(layer.convert("RGB"), mask=alpha)
     return np.asarray(scene)
@@ -186,6 +187,21 @@ def _lamps(layer: Image.Image, scene: Image.Image, rng: np.random.Generator) -> 
     )
     layer.paste(lit)
     layer.putalpha(ImageChops.lighter(core, glow))
+
+
+def _openings(layer: Image.Image, scene: Image.Image, rng: np.random.Generator) -> None:
+    """Doors, windows, pillars, gaps of sky: large, without detail, white or nearly."""
+    draw = ImageDraw.Draw(layer)
+    width, height = _between(rng, 8, 120) * _SCALE, _between(rng, 30, 600) * _SCALE
+    if rng.random() < 0.3:
+        width, height = height, width
+    least = rng.choice([255, 255, 220])
+    colour = tuple(int(rng.integers(least, 256)) for _ in range(3))
+    gap = width * rng.uniform(1.2, 4)
+    left, top = rng.uniform(-0.2, 0.9, 2) * layer.size
+    for i in range(rng.integers(1, 5)):
+        x, y = left + i * gap, top + rng.normal(0, 0.05) * height
+        draw.rectangle((x, y, x + width, y + height), colour)
 
 
 def _mirror(layer: Image.Image, scene: Image.Image, rng: np.random.Generator) -> None:

@@ -54,7 +54,8 @@ def expose(
 
     Args:
       noise_key: of the sensor's noise.
-      linear: [H, W, 3], what the camera shows without drops, in linear light.
+      linear: [H, W, 3], what the camera shows without drops, in linear light; white
+        or more where it is clipped.
       coverage: [H, W, 1], see `water.Water`.
       light: [H, W, 3], of `light.drop_light`.
       sky: [3], of `light.sky_light`.

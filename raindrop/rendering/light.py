@@ -7,6 +7,22 @@ from raindrop.rendering.settings import Drawn, Settings, between, log_between
 from raindrop.rendering.water import Water
 
 
+def unclip(linear: jax.Array, drawn: Drawn) -> jax.Array:
+    """The linear light of a scene whose photograph is clipped at white.
+
+    A clipped sky stays white behind a veil, behind thin drops, and in the shorter
+    exposure of a wet picture. What is darker than white is as in the photograph.
+
+    Args:
+      linear: [H, W, 3], the photograph in linear light.
+      drawn: the pane's values.
+
+    Returns:
+      [H, W, 3], up to 1 + expansion.
+    """
+    return linear * (1 + drawn["expansion"] * power(linear, 64))
+
+
 def sky_light(linear: jax.Array, drawn: Drawn, settings: Settings) -> jax.Array:
     """Linear light [3] of the sky above the photograph `linear` [H, W, 3]."""
     tint = 1 - drawn["blueness"] * jnp.array([1.0, 0.5, 0.0])

@@ -25,7 +25,7 @@ import jax.numpy as jnp
 
 from raindrop.rendering.camera import expose, grade, sharpen, unfocus
 from raindrop.rendering.compression import compress
-from raindrop.rendering.light import darken, drop_light, sky_light, to_linear
+from raindrop.rendering.light import darken, drop_light, sky_light, to_linear, unclip
 from raindrop.rendering.settings import Drawn, Settings, draw_pane
 from raindrop.rendering.water import water
 
@@ -118,9 +118,8 @@ def _with_drops(
         linear = to_linear(scene)
         sky = sky_light(linear, drawn, settings)
         light = drop_light(linear, layer, sky, drawn, settings)
-        exposed = expose(
-            noise_key, to_linear(clean), layer.coverage, light, sky, drawn, settings
-        )
+        behind = unclip(to_linear(clean), drawn)
+        exposed = expose(noise_key, behind, layer.coverage, light, sky, drawn, settings)
         # Where nothing changes it, exactly what is there without drops: no round trip
         # through linear light.
         rainy = jnp.where(exposed.changed, exposed.picture, clean)

@@ -68,7 +68,8 @@ class Settings:
       expansion: log-uniform; linear light of the scene seen in drops is
         L * (1 + expansion * L^3), since a photograph clips the sky and the lamps that
         drops gather. A scene out of focus is L * (1 + expansion * L^8): its lamps
-        become discs, and what is merely light keeps its light.
+        become discs, and what is merely light keeps its light. Behind drops and veil
+        it is L * (1 + expansion * L^64): what is clipped stays white, nothing else.
       gain: factor on the light of a drop, drawn per drop: no two look alike.
       greyness: share of its colour that light loses in the drops, which gather it from
         far more of the scene than the photograph shows.

@@ -226,6 +226,20 @@ def test_lamps_in_drops_stay_white_out_of_focus():
     assert whites[0] == 0 and whites[1] > 0.02
 
 
+def test_what_is_clipped_stays_white_in_a_shorter_exposure():
+    """A photograph does not tell by how much a sky is brighter than white."""
+    half = np.where(np.arange(128) < 64, 1, 0.9)[None, :, None]
+    scene = np.broadcast_to(half, (96, 128, 3)).astype(np.float32)
+    settings = dataclasses.replace(
+        WET, **{**CALM, "exposure": (-6.0, -6.0)}, expansion=(8.0, 8.0)
+    )
+    rainy, mask = draw(jax.random.key(2), scene, settings)
+    between = np.asarray(mask)[..., 0] == 0
+    bright, grey = np.asarray(rainy)[:, :64], np.asarray(rainy)[:, 64:]
+    assert np.median(bright[between[:, :64]]) > 0.999
+    assert np.median(grey[between[:, 64:]]) < 0.87  # of 0.9
+
+
 def test_an_enlarged_pane_has_larger_drops():
     settings = dataclasses.replace(
         WET, **CALM, sharp=1.0, deep=1.0, density=((0.5, 0.6),) * 2
