@@ -74,7 +74,7 @@ def main() -> None:
             print(f"{name} {pane}: {before['psnr']:.2f} dB {psnr:+.2f} dB {ssim:+.3f}")
     psnr, ssim = np.mean(gains, axis=0)
     print(f"mean of {len(gains)}: {psnr:+.2f} dB, {ssim:+.3f}")
-    if options.light != 1:
+    if options.light != 1 and whites:
         before, after = np.mean(whites, axis=0)
         print(f"white parts: {before:.1f} levels below white, then {after:.1f}")
     if options.output:
