@@ -3,7 +3,7 @@
 Command:  python main.py --config=configs/quickstart.py
 Hardware: any; 2 cores are enough.
 Time:     see the README.
-Result:   the losses fall, attention begins to see the drops, the held-out photograph
+Result:   the losses fall, the maps show faint outlines, the held-out photograph
           gains nothing yet (22.98 to 22.97 dB, protocol `release`, Python 3.12);
           minutes of training on four photographs make no useful weights.
 
