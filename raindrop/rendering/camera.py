@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from raindrop.errors import UserError
-from raindrop.rendering.light import to_encoded, to_linear
+from raindrop.rendering.light import to_encoded, to_linear, unclip
 from raindrop.rendering.settings import Drawn, Settings, between, log_between
 
 # Below this, coverage is rounding error of the Fourier transform.
@@ -188,9 +188,8 @@ def unfocus(scene: jax.Array, drawn: Drawn, settings: Settings) -> jax.Array:
         return scene
 
     def blurred() -> jax.Array:
-        linear = to_linear(scene)
         # Lamps are brighter than a photograph shows: out of focus they are discs.
-        linear = linear * (1 + drawn["expansion"] * linear**8)
+        linear = unclip(to_linear(scene), drawn, 8)
         radius, largest = drawn["scene_defocus"], settings.scene_defocus[1]
         return to_encoded(_through_aperture(linear, radius, largest, drawn, settings))
 

@@ -7,20 +7,18 @@ from raindrop.rendering.settings import Drawn, Settings, between, log_between
 from raindrop.rendering.water import Water
 
 
-def unclip(linear: jax.Array, drawn: Drawn) -> jax.Array:
+def unclip(linear: jax.Array, drawn: Drawn, exponent: int) -> jax.Array:
     """The linear light of a scene whose photograph is clipped at white.
-
-    A clipped sky stays white behind a veil, behind thin drops, and in the shorter
-    exposure of a wet picture. What is darker than white is as in the photograph.
 
     Args:
       linear: [H, W, 3], the photograph in linear light.
       drawn: the pane's values.
+      exponent: the higher, the closer to white is what becomes brighter.
 
     Returns:
       [H, W, 3], up to 1 + expansion.
     """
-    return linear * (1 + drawn["expansion"] * power(linear, 64))
+    return linear * (1 + drawn["expansion"] * linear**exponent)
 
 
 def sky_light(linear: jax.Array, drawn: Drawn, settings: Settings) -> jax.Array:
@@ -58,7 +56,7 @@ def drop_light(
     seen = _environment(
         directions,
         # Before it is made small: lamps are small, and lose none of their light.
-        _coarse(linear * (1 + drawn["expansion"] * linear**3), settings),
+        _coarse(unclip(linear, drawn, 3), settings),
         (linear.shape[0], linear.shape[1]),
         sky,
         drawn,

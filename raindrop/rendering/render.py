@@ -118,7 +118,8 @@ def _with_drops(
         linear = to_linear(scene)
         sky = sky_light(linear, drawn, settings)
         light = drop_light(linear, layer, sky, drawn, settings)
-        behind = unclip(to_linear(clean), drawn)
+        # A clipped sky stays white behind a veil and in a shorter exposure.
+        behind = unclip(to_linear(clean), drawn, 64)
         exposed = expose(noise_key, behind, layer.coverage, light, sky, drawn, settings)
         # Where nothing changes it, exactly what is there without drops: no round trip
         # through linear light.
