@@ -58,6 +58,16 @@ def _vignette(x: np.ndarray) -> np.ndarray:
     return x * (1 - 0.8 * distance)[..., None]
 
 
+def _lamps(x: np.ndarray) -> np.ndarray:
+    """By night, with two overexposed lamps and the glare around them."""
+    rows, columns = np.ogrid[: x.shape[0], : x.shape[1]]
+    light = 0.1 * (x / 255) ** 2.2
+    for down, right, radius in ((0.3, 0.25, 8), (0.45, 0.7, 16)):
+        away = np.hypot(rows - down * x.shape[0], columns - right * x.shape[1]) / radius
+        light += (6 / (1 + away**4) + 0.8 / (1 + away**2.5))[..., None]
+    return 255 * light ** (1 / 2.2)
+
+
 CONDITIONS: dict[str, Condition] = {
     "as it is": lambda x: x,
     "1.5 times the light": _light(1.5),
@@ -65,6 +75,7 @@ CONDITIONS: dict[str, Condition] = {
     "5 times": _light(5.0),
     "a tenth": _light(0.1),
     "a fiftieth": _light(0.02),
+    "two lamps at night": _values(_lamps),
     "grey": lambda x: ImageOps.grayscale(x).convert("RGB"),
     "twice the colour": lambda x: ImageEnhance.Color(x).enhance(2),
     "warm": _values(lambda x: x * [1.15, 1.0, 0.7]),

@@ -29,7 +29,7 @@ those four.
 - Condensation and hours of rain cover a pane with drops of all sizes, down to one
   pixel (`crowded`); the larger ones have swallowed what lay under them.
 - At night lamps stay white, or are far brighter than that (`lit`), and a small drop out
-  of focus shows them as a disc, with a bright rim or rings (`rim`, `rings`).
+  of focus shows them as a disc, with a bright rim or rings (`rim`, `rings`, `within`).
 - Near the corners of a picture discs are narrow (`squeeze`), with coloured edges
   (`fringe`); on a dash cam's pane drops lie aslant (`slant`).
 - Pictures are in black and white, in a cold or warm light, flat, noisy (`graded`), or
@@ -123,6 +123,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.fringe = (0.0, 0.12)
     config.rim = (0.1, 12.0)
     config.rings = (0.5, 6.0)
+    config.within = (0.0, 1.0)
     config.softness = (0.03, 0.6)
     config.lens = (0.35, 0.75)
     config.sharp_veil = (0.02, 0.4)

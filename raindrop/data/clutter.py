@@ -4,19 +4,22 @@ An eye, a button, a badge, a spoon, a ring, a letter or a lamp is round or shiny
 A network that has seen few takes each for a drop. These belong to the scene: the ground
 truth shows them, and drops lie before them.
 
-Pillow and NumPy alone, as `augmentation`, which calls this.
+NumPy, SciPy and Pillow alone, as `augmentation`, which calls this.
 """
 
 import functools
 import string
+from collections.abc import Callable
 
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
+from scipy.signal import fftconvolve
 
 # Drawn so many times larger, since Pillow's shapes have no soft edges.
 _SCALE = 2
 _LETTERS = string.ascii_uppercase * 2 + string.ascii_lowercase + string.digits + ".:-&"
 _Colour = tuple[int, int, int]
+_Thing = Callable[[Image.Image, Image.Image, np.random.Generator], None]
 # Of lamps: white, warm, sodium, cold, green, red.
 _LIGHTS: tuple[_Colour, ...] = (
     (255, 250, 240),
@@ -40,23 +43,31 @@ def add(image: np.ndarray, u: float) -> np.ndarray:
     """
     rng = np.random.default_rng(int(u * 2**53))
     scene = Image.fromarray(image)
-    often = (_lamps, _openings) * 3
-    kinds = (_text, _discs, _discs, _rings, _dots, _mirror, *often)
+    painted = (_text, _discs, _discs, _rings, _dots, _mirror, *(_openings,) * 3)
+    kinds = [functools.partial(_paint, thing) for thing in painted] + [_lamps] * 4
     for _ in range(rng.integers(1, 3)):
-        layer = Image.new("RGBA", (image.shape[1] * _SCALE, image.shape[0] * _SCALE))
-        kinds[rng.integers(len(kinds))](layer, scene, rng)
-        if rng.random() < 0.6:
-            angle = float(rng.normal(0, 12))
-            layer = layer.rotate(angle)
-        layer = layer.resize(scene.size, Image.Resampling.BOX)
-        if rng.random() < 0.5:
-            sigma = float(rng.uniform(0.3, 1.2))
-            layer = layer.filter(ImageFilter.GaussianBlur(sigma))
-        # Less would be a drop out of focus. Half hide all: what is white is clipped.
-        opacity = min(rng.uniform(0.8, 1.2), 1.0)
-        alpha = layer.getchannel("A").point(lambda a, by=opacity: round(a * by))
-        scene.paste(layer.convert("RGB"), mask=alpha)
+        scene = kinds[rng.integers(len(kinds))](scene, rng)
     return np.asarray(scene)
+
+
+def _paint(thing: _Thing, scene: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """The scene with a group of things that hide what is behind them."""
+    layer = Image.new("RGBA", (scene.width * _SCALE, scene.height * _SCALE))
+    thing(layer, scene, rng)
+    layer = _turned(layer, rng).resize(scene.size, Image.Resampling.BOX)
+    if rng.random() < 0.5:
+        sigma = float(rng.uniform(0.3, 1.2))
+        layer = layer.filter(ImageFilter.GaussianBlur(sigma))
+    # Less would be a drop out of focus. Half hide all: what is white is clipped.
+    opacity = min(rng.uniform(0.8, 1.2), 1.0)
+    alpha = layer.getchannel("A").point(lambda a, by=opacity: round(a * by))
+    scene.paste(layer.convert("RGB"), mask=alpha)
+    return scene
+
+
+def _turned(layer: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """A layer that is often a little aslant."""
+    return layer.rotate(float(rng.normal(0, 12))) if rng.random() < 0.6 else layer
 
 
 def _text(layer: Image.Image, scene: Image.Image, rng: np.random.Generator) -> None:
@@ -153,17 +164,20 @@ def _dots(layer: Image.Image, scene: Image.Image, rng: np.random.Generator) -> N
             draw.ellipse(_ellipse(at, 1.0, radius), colour)
 
 
-def _lamps(layer: Image.Image, scene: Image.Image, rng: np.random.Generator) -> None:
-    """Street lamps, headlights, lit windows: brighter than all else, with a glow."""
+def _lamps(scene: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """The scene, dark in most cases, with street lamps, headlights or lit windows.
+
+    They are brighter than white, and the lens and the air scatter a part of their light
+    far around: the glare falls with a power of the distance, and may have rays.
+    """
     radius = _between(rng, 1.5, 30) * _SCALE
-    aspect = rng.uniform(0.5, 1.5)
+    aspect = rng.uniform(0.5, 2.0)
     windows = rng.random() < 0.4
-    colour = _LIGHTS[rng.integers(len(_LIGHTS))]
-    core = Image.new("L", layer.size)
-    draw = ImageDraw.Draw(core)
+    lamps = Image.new("L", (scene.width * _SCALE, scene.height * _SCALE))
+    draw = ImageDraw.Draw(lamps)
     rows, columns = rng.integers(1, 7, 2) if windows else (1, rng.integers(1, 8))
     gap = radius * rng.uniform(2.3, 7, 2) * (max(aspect, 1), 1)
-    start = rng.uniform(0, 0.9, 2) * layer.size
+    start = rng.uniform(0, 0.9, 2) * lamps.size
     for row in range(rows):
         for column in range(columns):
             if rng.random() < 0.2:
@@ -173,20 +187,30 @@ def _lamps(layer: Image.Image, scene: Image.Image, rng: np.random.Generator) -> 
                 at = at + rng.normal(0, 0.5, 2) * gap
             shape = draw.rectangle if windows else draw.ellipse
             shape(_ellipse(at, aspect, radius), fill=255)
-    reach = radius * rng.uniform(0.7, 2.5)
-    strength = rng.uniform(0.3, 2.5)
-    glow = core.filter(ImageFilter.GaussianBlur(reach))
-    glow = glow.point(lambda v: round(min(strength * v, 200)))
-    # The glow has the lamp's colour, the lamp itself is clipped to white or nearly so.
-    white = rng.uniform(0.3, 1.0)
-    tones = [round(c + white * (255 - c)) for c in colour]
-    lit = Image.composite(
-        Image.new("RGB", layer.size, tuple(tones)),
-        Image.new("RGB", layer.size, colour),
-        core,
-    )
-    layer.paste(lit)
-    layer.putalpha(ImageChops.lighter(core, glow))
+    lamps = _turned(lamps, rng).resize(scene.size, Image.Resampling.BOX)
+    lamps = lamps.filter(ImageFilter.GaussianBlur(float(rng.uniform(0.4, 1.5))))
+    core = np.asarray(lamps, np.float32) / 255
+    glare = fftconvolve(core, _glare(scene.size, radius / _SCALE, rng), "same")
+    glare *= _between(rng, 0.05, 5) / max(float(glare.max()), 1e-6)
+    colour = np.array(_LIGHTS[rng.integers(len(_LIGHTS))], np.float32)
+    lit = (_between(rng, 1, 20) * core + glare)[..., None] * (colour / 255) ** 2.2
+    dark = _between(rng, 0.02, 0.5) if rng.random() < 0.7 else 1.0
+    light = dark * (np.asarray(scene, np.float32) / 255) ** 2.2 + np.maximum(lit, 0)
+    return Image.fromarray(np.uint8(255 * np.minimum(light, 1) ** (1 / 2.2) + 0.5))
+
+
+def _glare(
+    size: tuple[int, int], radius: float, rng: np.random.Generator
+) -> np.ndarray:
+    """What becomes of a point of light, [2 H - 1, 2 W - 1]."""
+    width, height = size
+    x, y = np.arange(1 - width, width), np.arange(1 - height, height)[:, None]
+    away = np.hypot(x, y).astype(np.float32) / (radius * rng.uniform(0.2, 1.5))
+    light = 1 / (1 + away ** rng.uniform(1.5, 5))
+    if rng.random() < 0.3:
+        angle = np.arctan2(y, x) * rng.integers(1, 5) + rng.uniform(0, np.pi)
+        light *= 1 + rng.uniform(1, 20) * np.cos(angle) ** (2 * rng.integers(4, 30))
+    return light
 
 
 def _openings(layer: Image.Image, scene: Image.Image, rng: np.random.Generator) -> None:

@@ -15,6 +15,9 @@ from raindrop.rendering.settings import Drawn, Settings, between, log_between
 _LEAST_COVERAGE = 1e-3
 
 
+# In each ring of an aperture's image; dust and a polished lens make the like.
+_DOTS = 9
+
 # Of red, green and blue, in grey (Rec. 709).
 _LUMA = (0.2126, 0.7152, 0.0722)
 
@@ -218,7 +221,7 @@ def _through_aperture(
         padded,
         radius * scale,
         (drawn["blades"], drawn["turn"], drawn["squeeze"]),
-        (drawn["rim"], drawn["rings"]),
+        (drawn["rim"], drawn["rings"], drawn["within"]),
         jnp.hypot(radius * scale * drawn["softness"], drawn["lens"]),
     )
     spectrum = jnp.fft.rfft2(layer, axes=(0, 1)) * aperture[..., None]
@@ -258,7 +261,7 @@ def aperture_transfer(
     shape: tuple[int, int],
     radius: jax.Array,
     outline: tuple[jax.Array, jax.Array, jax.Array],
-    rim: tuple[jax.Array, jax.Array],
+    rim: tuple[jax.Array, jax.Array, jax.Array],
     sigma: jax.Array,
 ) -> jax.Array:
     """Transfer function [H, W // 2 + 1] of an aperture's image and a Gaussian.
@@ -268,8 +271,9 @@ def aperture_transfer(
       radius: of the circle through the aperture's corners, in pixels.
       outline: how many corners it has; the angle of the first one, in radians; and its
         width along that over its height.
-      rim: light at the rim over the least inside, less one; and how many maxima there
-        are from the middle to the rim, 0.5 or more: 0.5 is a bowl.
+      rim: light at the rim over the least inside, less one; how many maxima there are
+        from the middle to the rim, 0.5 or more: 0.5 is a bowl; and the light of the
+        inner ones, which consist of dots, over that.
       sigma: standard deviation of the Gaussian, in pixels.
     """
     y = (jnp.fft.fftfreq(shape[0]) * shape[0])[:, None]
@@ -284,12 +288,13 @@ def aperture_transfer(
     away = jnp.hypot(y, x)
     beyond = away * jnp.cos(from_middle) - radius * jnp.cos(sector / 2)
     kernel = jnp.clip(0.5 - beyond, 0, 1)
-    light, rings = rim
+    light, rings, within = rim
     # Rings narrower than two pixels are not seen.
     light = light * jnp.clip(radius / (2 * jnp.maximum(rings, 0.5)) - 0.5, 0, 1)
     share = jnp.minimum(away / jnp.maximum(radius, 1e-3), 1)
     ripple = (1 + jnp.cos(2 * jnp.pi * rings * (1 - share))) / 2
-    kernel *= 1 + light * ripple * (0.4 + 0.6 * share**4)
+    dots = within * (1 + jnp.cos(_DOTS * angle)) / 2
+    kernel *= 1 + light * ripple * (dots + (1 - dots) * share ** (4 * rings))
     transfer = jnp.fft.rfft2(kernel / jnp.sum(kernel))
     fy, fx = jnp.fft.fftfreq(shape[0])[:, None], jnp.fft.rfftfreq(shape[1])[None, :]
     # The discrete Gaussian, which is positive however narrow it is.

@@ -6,6 +6,9 @@ import jax.numpy as jnp
 from raindrop.rendering.settings import Drawn, Settings, between, log_between
 from raindrop.rendering.water import Water
 
+# Least cosine between a ray and the pane's normal.
+_GRAZING = 0.08
+
 
 def unclip(linear: jax.Array, drawn: Drawn, exponent: int) -> jax.Array:
     """The linear light of a scene whose photograph is clipped at white.
@@ -170,11 +173,17 @@ def refract(
     ray_y = ((jnp.arange(height) + 0.5 - height / 2) * half)[:, None]
     ray_x = ((jnp.arange(width) + 0.5 - width / 2) * half)[None, :]
     ray_y, ray_x = jnp.broadcast_arrays(ray_y, ray_x)
-    tilt_y, tilt_x = jnp.sin(tilt), jnp.sin(pan)
+    ray_z = jnp.sqrt(jnp.maximum(1 - ray_x**2 - ray_y**2, 0))
+    # In the pane's coordinates: y down along it, z away from the camera.
+    across_y, across_z = _rotate(ray_y, ray_z, tilt)
+    across_x, across_z = _rotate(ray_x, across_z, pan)
+    # A ray along the pane, or away from it, never meets it: those of a lower edge.
+    across_z = jnp.maximum(across_z, _GRAZING)
     # First surface: glass is plane-parallel, so only air to water counts, and Snell's
     # law keeps the component along the pane.
-    in_y, in_x = (ray_y + tilt_y) / index, (ray_x + tilt_x) / index
-    in_z = jnp.sqrt(jnp.maximum(1 - in_x**2 - in_y**2, 0))
+    length = index * jnp.sqrt(across_x**2 + across_y**2 + across_z**2)
+    in_y, in_x = across_y / length, across_x / length
+    in_z = jnp.sqrt(1 - in_x**2 - in_y**2)
     # Second surface: the vector form of Snell's law, from water to air.
     normal_x, normal_y = slope[..., 0], slope[..., 1]
     normal_z = jnp.sqrt(jnp.maximum(1 - normal_x**2 - normal_y**2, 0))
@@ -183,12 +192,21 @@ def refract(
     passes = (squared > 0) & (cosine > 0)
     out = jnp.sqrt(jnp.maximum(squared, 0))
     bend = out - index * cosine
-    out_x = index * in_x + bend * normal_x - tilt_x
-    out_y = index * in_y + bend * normal_y - tilt_y
+    out_x, out_y = index * in_x + bend * normal_x, index * in_y + bend * normal_y
+    out_x, out_z = _rotate(out_x, index * in_z + bend * normal_z, -pan)
+    out_y, _ = _rotate(out_y, out_z, -tilt)
     across = (index * cosine - out) / jnp.maximum(index * cosine + out, 1e-6)
     along = (index * out - cosine) / jnp.maximum(index * out + cosine, 1e-6)
     transmittance = jnp.where(passes, 1 - (across**2 + along**2) / 2, 0)
     return jnp.stack([out_x, out_y], -1), transmittance[..., None]
+
+
+def _rotate(
+    side: jax.Array, ahead: jax.Array, angle: jax.Array | float
+) -> tuple[jax.Array, jax.Array]:
+    """Two coordinates in axes that are turned, so that `ahead` counts as `side`."""
+    sin, cos = jnp.sin(angle), jnp.cos(angle)
+    return cos * side + sin * ahead, cos * ahead - sin * side
 
 
 def to_linear(encoded: jax.Array) -> jax.Array:

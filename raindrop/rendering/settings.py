@@ -105,8 +105,8 @@ class Settings:
         way in blue.
       rim: log-uniform; light at the rim of the aperture's image, at its corners, over
         the least in it, less one; few lenses spread it evenly.
-      rings: how many maxima there are from the middle to the rim, inner ones weaker;
-        0.5 is a bowl.
+      rings: how many maxima there are from the middle to the rim; 0.5 is a bowl.
+      within: light of the inner ones over that of the rim: nothing is a thin rim alone.
       softness: log-uniform; standard deviation of the lens's own blur of what is out of
         focus over the radius of the aperture's image.
       lens: standard deviation, in pixels of the picture, by which lens and sensor blur
@@ -208,6 +208,7 @@ class Settings:
     fringe: Range
     rim: Range
     rings: Range
+    within: Range
     softness: Range
     lens: Range
     sharp_veil: Range
@@ -271,7 +272,7 @@ def draw_pane(key: jax.Array, settings: Settings) -> Drawn:
     """One value for every `Range` of the pane, its light and the camera, by name."""
     uniform = [
         *("unevenness", "irregularity", "contact", "sag", "tilt", "upright", "pan"),
-        *("slant", "squeeze", "fringe"),
+        *("slant", "squeeze", "fringe", "within"),
         *("lens", "rings", "greyness", "blueness", "interior", "highlight_size"),
         *("highlight_tilt", "veil_sky", "exposure", "noise"),
     ]

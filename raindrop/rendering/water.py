@@ -12,6 +12,9 @@ from raindrop.rendering.settings import Drawn, Settings, between
 # What is drawn for each drop beside its shape, in the order of the field's channels.
 _OF_A_DROP = ("flatness", "gain", "highlight", "light to the right", "light below")
 
+# Least height over width of a round drop, however much the pane is tilted.
+_SHORTEST = 0.15
+
 
 class Water(NamedTuple):
     """The layer of water, sharp."""
@@ -272,8 +275,12 @@ def _drops(
     present = table[0] < density[at]
     ratio = radius[1] / radius[0]
     reach = radius[0] * ratio ** (table[1] ** settings.skew) * settings.support
-    # The camera sees a tilted pane, such as a windscreen, shortened.
-    shortened = jnp.cos(jnp.radians(drawn["tilt"]))
+    # The camera sees a tilted pane, such as a windscreen, shortened, and most so where
+    # it looks along it.
+    from_middle = (2 * at_y + 1 - shape[0]).clip(-max(shape), max(shape)) / max(shape)
+    ray = jnp.arcsin(from_middle * jnp.sin(jnp.radians(drawn["view"] / 2)))
+    shortened = jnp.cos(jnp.radians(drawn["tilt"]) + ray) / jnp.cos(ray)
+    shortened = shortened.clip(_SHORTEST, 1)
     stretch = shortened * between(settings.elongation, table[2])
     has_trail = present & (table[3] < trailing)
     trail = jnp.where(has_trail, between(settings.trail, table[4]), 0)

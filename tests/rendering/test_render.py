@@ -150,6 +150,43 @@ def test_rays_obey_snell_and_reflect_totally():
     np.testing.assert_array_equal(transmittance[0, 4:], 0)  # beyond 48.6 degrees
 
 
+def test_a_tilted_pane_refracts_as_one_that_faces_the_camera_beside_it():
+    """Turned axes and nothing else: the same drop, seen at the same angle."""
+    tilt, normal = np.radians(50.0), np.radians(12.0)
+    lean = jnp.full((1, 1, 2), jnp.array([0.0, np.sin(normal)]))
+    (across, down), passed = (x[0, 0] for x in refract(lean, 0.5, tilt, 0.0, 1.333))
+    assert across == 0
+    # In the pane's plane of incidence: into water, out of it, and back to the camera.
+    within = np.arcsin(np.sin(tilt) / 1.333)
+    out = np.arcsin(1.333 * np.sin(within - normal)) + normal
+    assert down == pytest.approx(np.sin(out - tilt), abs=1e-5)
+    assert passed > 0.9
+    flat = jnp.zeros((48, 64, 2))
+    rays, passed = refract(flat, np.radians(28.0), tilt, np.radians(8.0), 1.333)
+    half = np.sin(np.radians(28.0)) / 32
+    expected = (np.arange(64) - 31.5) * half, (np.arange(48)[:, None] - 23.5) * half
+    np.testing.assert_allclose(rays[..., 0], np.tile(expected[0], (48, 1)), atol=1e-5)
+    np.testing.assert_allclose(rays[..., 1], np.tile(expected[1], (1, 64)), atol=1e-5)
+    assert (passed > 0.6).all()
+
+
+def test_drops_of_a_windscreen_are_flattest_at_its_foot():
+    settings = dataclasses.replace(
+        WET,
+        **CALM,
+        **{"tilted": 1.0, "tilt": (50.0, 50.0), "view": (60.0, 60.0)},
+        **{"sharp": 1.0, "sharp_defocus": (0.3, 0.3), "slant": (0.0, 0.0)},
+    )
+    flatness = np.zeros(2)
+    for i in range(8):
+        _, mask = draw(jax.random.key(i), photograph(), settings)
+        for part, rows in enumerate((slice(None, 32), slice(64, None))):
+            edges = np.asarray(mask)[rows, :, 0]
+            flatness[part] += abs(np.diff(edges, axis=0)).sum() + 1
+            flatness[part] /= abs(np.diff(edges, axis=1)).sum() + 1
+    assert flatness[1] > 1.3 * flatness[0]
+
+
 def test_light_there_and_back():
     values = jnp.linspace(0, 1, 256)
     np.testing.assert_allclose(to_encoded(to_linear(values)), values, atol=1e-6)
@@ -163,7 +200,7 @@ def test_a_point_of_light_shows_the_aperture(blades, area):
     """Evenly lit, of the area of its polygon, and nothing beyond its corners."""
     radius = 12.0
     outline = jnp.float32(blades), 0.3, 1.0
-    transfer = aperture_transfer((64, 48), radius, outline, (0.0, 1.0), 0.0)
+    transfer = aperture_transfer((64, 48), radius, outline, (0.0, 1.0, 0.5), 0.0)
     image = np.fft.fftshift(np.fft.irfft2(transfer, s=(64, 48)))
     y, x = np.mgrid[-32:32, -24:24]
     assert image.sum() == pytest.approx(1, abs=1e-4)
@@ -171,15 +208,32 @@ def test_a_point_of_light_shows_the_aperture(blades, area):
     level = 1 / (area * radius**2)
     np.testing.assert_allclose(image[inside], level, rtol=0.03)
     np.testing.assert_allclose(image[np.hypot(y, x) > radius + 1], 0, atol=1e-6)
-    transfer = aperture_transfer((64, 48), radius, outline, (2.0, 0.5), 0.0)
+    transfer = aperture_transfer((64, 48), radius, outline, (2.0, 0.5, 0.5), 0.0)
     bright = np.fft.fftshift(np.fft.irfft2(transfer, s=(64, 48)))
     rim = inside & (np.hypot(y, x) > radius * np.cos(np.pi / 5) - 2)
     assert bright.sum() == pytest.approx(1, abs=1e-4)
     assert bright[rim].mean() > 1.3 * bright[32, 24]
 
 
+def test_a_thin_rim_and_rings_of_dots():
+    disc = jnp.float32(1e3), 0.3, 1.0
+    y, x = np.mgrid[-32:32, -24:24]
+    away = np.hypot(y, x)
+    images = []
+    for within in (0.0, 1.0):
+        transfer = aperture_transfer((64, 48), 12.0, disc, (6.0, 2.0, within), 0.0)
+        images.append(np.fft.fftshift(np.fft.irfft2(transfer, s=(64, 48))))
+    thin, dotted = images
+    inside = away < 8
+    rim = (away > 10.5) & (away < 11.5)
+    assert thin[rim].mean() > 2 * thin[inside].mean()
+    assert np.std(thin[inside]) < 0.2 * np.mean(thin[inside])
+    assert np.std(dotted[inside]) > 0.3 * np.mean(dotted[inside])
+
+
 def test_a_squeezed_aperture_is_as_wide_as_it_says_along_its_turn():
-    transfer = aperture_transfer((64, 48), 12.0, (1e3, np.pi / 2, 0.5), (0.0, 1.0), 0.0)
+    outline, even = (1e3, np.pi / 2, 0.5), (0.0, 1.0, 0.0)
+    transfer = aperture_transfer((64, 48), 12.0, outline, even, 0.0)
     image = np.fft.fftshift(np.fft.irfft2(transfer, s=(64, 48)))
     height, width = (np.ptp(np.flatnonzero(image.sum(a) > 1e-3)) for a in (1, 0))
     assert height == pytest.approx(12, abs=2)
@@ -188,7 +242,8 @@ def test_a_squeezed_aperture_is_as_wide_as_it_says_along_its_turn():
 
 def test_a_pane_in_focus_does_not_ring():
     for sigma in (0.25, 0.5):
-        point = aperture_transfer((64, 48), 0.3, (1e3, 0.3, 1.0), (0.0, 1.0), sigma)
+        disc, even = (1e3, 0.3, 1.0), (0.0, 1.0, 0.0)
+        point = aperture_transfer((64, 48), 0.3, disc, even, sigma)
         assert np.fft.irfft2(point, s=(64, 48)).min() > -1e-6
 
 
