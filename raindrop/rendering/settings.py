@@ -272,7 +272,7 @@ def draw_pane(key: jax.Array, settings: Settings) -> Drawn:
     """One value for every `Range` of the pane, its light and the camera, by name."""
     uniform = [
         *("unevenness", "irregularity", "contact", "sag", "tilt", "upright", "pan"),
-        *("slant", "squeeze", "fringe", "within"),
+        *("slant", "squeeze", "fringe"),
         *("lens", "rings", "greyness", "blueness", "interior", "highlight_size"),
         *("highlight_tilt", "veil_sky", "exposure", "noise"),
     ]
@@ -310,6 +310,9 @@ def draw_pane(key: jax.Array, settings: Settings) -> Drawn:
     blades = least + jnp.floor(count * (most - least + 1))
     # A disc is a polygon of very many blades.
     drawn["blades"] = jnp.where(polygon < settings.polygon, blades, 1e3)
+    # By a key of its own: the other values of a seed stay what they were without it.
+    share = jax.random.uniform(jax.random.fold_in(key, 0x5249))
+    drawn["within"] = between(settings.within, share)
     drawn["turn"] = 2 * jnp.pi * turn
     drawn["crowded"] = crowded < settings.crowded
     return drawn
