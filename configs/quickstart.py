@@ -4,7 +4,7 @@ Command:  python main.py --config=configs/quickstart.py
 Hardware: any; 2 cores are enough.
 Time:     see the README.
 Result:   the losses fall, the maps show faint outlines, the held-out photograph
-          gains nothing yet (22.98 to 22.97 dB, protocol `release`, Python 3.12);
+          gains hardly anything (22.97 to 23.07 dB, protocol `release`, one run);
           minutes of training on four photographs make no useful weights.
 
 The architecture is the real one, all of it: the generator at half its width, the
