@@ -12,7 +12,7 @@ class Unchanged:
     """A derainer that changes nothing."""
 
     identity, tile, frame, sizes, steps = "unchanged", 0, 0, (1.0,), 0
-    exact_shapes = fast = False
+    exact_shapes = fast = again = False
 
     def padded_size(self, size):
         """As it is."""

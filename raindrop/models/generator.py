@@ -96,6 +96,8 @@ class Generator(nn.Module):
             tile_factor=1.5 if self.patch_size * self.autoencoder.reduction > 4 else 1,
             # The released networks' own way is to see a picture once.
             frame=720 if self.autoencoder.map_channels else 0,
+            # Without a pyramid it takes faces for drops there.
+            again_at_quarter=self.pyramid,
             sizes=self.sizes,
         )
 

@@ -60,6 +60,9 @@ class Interface:
       frame: long side, in pixels, of the pictures that it was trained for. What is
         twice as large is cleaned at half its size as well, and so on. With 0 every
         picture is cleaned at its own size alone.
+      again_at_quarter: whether a picture of that size is cleaned a second time, at a
+        quarter of it, where what changes large regions counts: what is left of drops
+        close to the lens. Pictures with a long side below `frame` are not.
       sizes: shares of a picture's size that it is cleaned at, the first of them 1; the
         mean of what it changes counts, but for detail that the smaller ones cannot
         show. What it takes for a drop at one size alone has less weight then, and
@@ -74,6 +77,7 @@ class Interface:
     sees_whole_picture: bool = True
     tile_factor: float = 1.0
     frame: int = 0
+    again_at_quarter: bool = False
     sizes: tuple[float, ...] = (1.0,)
 
 

@@ -23,8 +23,9 @@ class Derainer(OneSize):
     """Removes raindrops from pictures. RGB on both sides, whatever the weights speak.
 
     Large pictures are cleaned at half their size as well, and so on: a network knows
-    drops as large as it was trained on, in pixels. See `Interface.frame`, `sizes` and
-    `scales`.
+    drops as large as it was trained on, in pixels. What is left of drops close to the
+    lens shows at a quarter of the size. See `Interface.frame`, `again_at_quarter`,
+    `sizes` and `scales`.
 
     Args:
       loaded: the weights and their network.
@@ -36,6 +37,7 @@ class Derainer(OneSize):
 
     Attributes:
       sizes: shares of a picture's size that it is cleaned at, as in `Interface`.
+      again: whether large drops are looked for once more at a quarter; the same.
       fast: whether it is cleaned at one size alone, which is quicker and less clean:
         its own, or of a large picture the half (a quarter, ...) that is not large.
 
@@ -52,6 +54,7 @@ class Derainer(OneSize):
         super().__init__(loaded, tile, engine)
         self.identity = f"{loaded.source} {loaded.sha256}"
         self.frame, self.sizes = self.interface.frame, self.interface.sizes
+        self.again = self.interface.again_at_quarter
         self.fast = False
 
     def run(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -164,7 +167,10 @@ class Derainer(OneSize):
                 scales.mean_of(image, result, of_it)
                 for image, result, *of_it in zip(images, results, *copies, strict=True)
             ]
-        return [self._and_half(*result) for result in results]
+        return [
+            self._and_half(*self._and_quarter(image, *result))
+            for image, result in zip(images, results, strict=True)
+        ]
 
     def _copies(
         self,
@@ -218,13 +224,46 @@ class Derainer(OneSize):
         size = picture.shape[:2]
         if not self._is_large(picture):
             return picture, maps
-        small = scales.half(picture)
+        small = _in_range(scales.half(picture))
         shape = self._shared_shape(small.shape[:2])
         (clean, more), *_ = self.run_many([small], shape, maps is not None)
         if not picture.flags.writeable:
             picture = picture.copy()
         scales.bring_back(picture, small, clean)
         if maps is not None and more is not None:
+            maps = np.maximum(maps, scales.twice(more, size))
+        return picture, maps
+
+    def _and_quarter(
+        self, wet: np.ndarray, picture: np.ndarray, maps: np.ndarray | None
+    ) -> Result:
+        """A picture and its result -> that, and what a quarter shows of large drops.
+
+        Of large pictures their half, or a half of that, is seen in this way.
+        """
+        size = picture.shape[:2]
+        small = max(size) < self.frame
+        if not self.again or self.fast or small or self._is_large(picture):
+            return picture, maps
+        half = _in_range(scales.half(picture))
+        quarter = scales.half(half)
+        (clean, more), *_ = self.at_own_size(
+            [quarter],
+            self._shared_shape(quarter.shape[:2]),
+            attention=maps is not None,
+            raw=False,
+        )
+        wet = scales.half(scales.half(wet))
+        clean, share = scales.only_large(wet, quarter, clean)
+        if not share.any():
+            return picture, maps
+        changed = half.copy()
+        scales.bring_back(changed, quarter, clean)
+        if not picture.flags.writeable:
+            picture = picture.copy()
+        scales.bring_back(picture, half, changed)
+        if maps is not None and more is not None:
+            more = scales.twice(share * more, half.shape[:2])
             maps = np.maximum(maps, scales.twice(more, size))
         return picture, maps
 
@@ -240,6 +279,11 @@ def _times(share: float, size: tiles.Size) -> tiles.Size:
     """A smaller size; never smaller for a larger one."""
     height, width = (max(math.ceil(share * side), 1) for side in size)
     return height, width
+
+
+def _in_range(copy: np.ndarray) -> np.ndarray:
+    """A copy of a result that may be unclipped, such as a network takes."""
+    return copy.clip(0, 1) if copy.dtype.kind == "f" else copy
 
 
 def _check_range(image: np.ndarray) -> None:

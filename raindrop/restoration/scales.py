@@ -2,7 +2,8 @@
 
 A network knows drops as large as it was trained on, in pixels. A photograph of a phone
 has the same drops five times as large. So a large picture is cleaned at its own size,
-then at half of it, and so on (`half`, `bring_back`). Beside that, a network may look at
+then at half of it, and so on (`half`, `bring_back`). What is left of drops close to the
+lens shows once more at a quarter (`only_large`). Beside that, a network may look at
 every picture at several sizes, and the mean of its changes counts (`smaller`,
 `mean_of`), but for detail that the smaller ones cannot show. Plain arithmetic on
 arrays, by bands of rows, to bound the memory.
@@ -12,7 +13,7 @@ import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image, ImageFilter
+from PIL import Image, ImageChops, ImageFilter
 
 from raindrop.media.pixel_values import from_float, to_float
 
@@ -21,6 +22,9 @@ from raindrop.media.pixel_values import from_float, to_float
 _KEPT, _GONE = 0.1, 0.2
 _ROWS = 256  # of a band of the larger picture
 _AROUND = 4  # rows of the smaller one that interpolation looks at beyond a band
+# Of a large region: the side of a square that fits into it, the levels of 255 by which
+# each of its pixels changes at least, and how wide its soft edge is, in pixels.
+_SIDE, _CHANGED, _EDGE = 17, 10, 4
 
 
 def half(picture: np.ndarray) -> np.ndarray:
@@ -73,6 +77,40 @@ def bring_back(picture: np.ndarray, before: np.ndarray, after: np.ndarray) -> No
         changed = from_float(changed, picture.dtype)
         # As it was, to the last bit, where nothing changed.
         picture[top:bottom] = np.where(change == 0, picture[top:bottom], changed)
+
+
+def only_large(
+    wet: np.ndarray, before: np.ndarray, after: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Of what a second pass changes, that which goes on with a large drop.
+
+    A face or a cup in a small copy looks like a drop, too: so it counts only where the
+    first pass changed something.
+
+    Args:
+      wet: [H, W, 3], uint8, uint16 or float in [0, 1].
+      before: the same after a first pass.
+      after: the same after a second one.
+
+    Returns:
+      `before`, with that change; and how much of the second pass counts, float32
+      [H, W, 1]: 1 in regions that a square of 17 pixels fits into (of pixels that both
+      passes change by more than ten levels of 255), 0 elsewhere, with soft edges.
+    """
+    wider = ImageFilter.MaxFilter(2 * _EDGE + 1)
+    changed = ImageChops.darker(
+        _is_changed(wet, before).filter(wider), _is_changed(before, after)
+    )
+    # An opening: the middles of squares that fit, then all that lies in one of them.
+    square = ImageFilter.BoxBlur(_SIDE // 2)
+    fits = changed.filter(square).point(lambda level: 255 * (level == 255))
+    large = fits.filter(square).point(lambda level: 255 * (level > 0))
+    region = ImageChops.darker(large.filter(wider), changed.filter(wider))
+    share = np.asarray(region.filter(ImageFilter.GaussianBlur(2)), np.float32)
+    share = share[..., None] / 255
+    old = to_float(before)
+    result = from_float(old + share * (to_float(after) - old), before.dtype)
+    return np.where(share == 0, before, result), share
 
 
 def smaller(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -179,14 +217,27 @@ def twice(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 def _lost(before: np.ndarray, after: np.ndarray) -> np.ndarray:
     """Share of the detail that is not kept, float32 [h, w, 1]."""
+    largest = Image.fromarray(_largest_change(before, after))
+    wide = largest.filter(ImageFilter.MaxFilter(3))
+    soft = np.asarray(wide.filter(ImageFilter.GaussianBlur(1.5)), np.float32) / 255
+    return np.clip((soft - _KEPT) / (_GONE - _KEPT), 0, 1)[..., None]
+
+
+def _is_changed(before: np.ndarray, after: np.ndarray) -> Image.Image:
+    """255 where pixels change by more than a few levels, else 0; "L"."""
+    change = Image.fromarray(_largest_change(before, after))
+    soft = change.filter(ImageFilter.GaussianBlur(1.5))
+    return soft.point(lambda level: 255 * (level > _CHANGED))
+
+
+def _largest_change(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """Of a pixel's channels, in levels of 255, uint8 [h, w]."""
     largest = np.empty(before.shape[:2], np.uint8)
     for top in range(0, len(before), _ROWS):
         rows = np.s_[top : top + _ROWS]
         change = np.abs(to_float(after[rows]) - to_float(before[rows])).max(-1)
         largest[rows] = np.clip(255 * change + 0.5, 0, 255)
-    wide = Image.fromarray(largest).filter(ImageFilter.MaxFilter(3))
-    soft = np.asarray(wide.filter(ImageFilter.GaussianBlur(1.5)), np.float32) / 255
-    return np.clip((soft - _KEPT) / (_GONE - _KEPT), 0, 1)[..., None]
+    return largest
 
 
 def _twice(

@@ -49,6 +49,7 @@ def derain_video(
         "tile": derainer.tile,
         "frame": derainer.frame,
         "sizes": list(derainer.sizes),
+        "again": derainer.again,
         "fast": derainer.fast,
         "temporal": options.temporal,
         "maps": derainer.steps,  # whose last is steadied

@@ -107,6 +107,32 @@ def test_large_pictures_are_cleaned_at_half_their_size_too(dtype):
     assert derainer.run(image)[0].shape == image.shape
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_large_drops_are_looked_for_again_at_a_quarter(dtype, monkeypatch):
+    everywhere = {"_SIDE": 1, "_CHANGED": -1}
+    for name, value in everywhere.items():
+        monkeypatch.setattr(scales, name, value)
+    derainer = Derainer(LOADED)
+    image = pixel_values.from_float(pixel_values.to_float(picture(45, 83)), dtype)
+    expected, maps = derainer.derain(image, attention=True)
+    derainer.again, derainer.frame = True, 84
+    np.testing.assert_array_equal(derainer.derain(image), expected)  # too small
+    half = scales.half(expected)
+    quarter = scales.half(half)
+    clean, more = derainer.derain(quarter, attention=True)
+    after = half.copy()
+    scales.bring_back(after, quarter, clean)
+    scales.bring_back(expected, half, after)
+    more = scales.twice(scales.twice(more, half.shape[:2]), image.shape[:2])
+    derainer.frame = 83
+    output, output_maps = derainer.derain(image, attention=True)
+    np.testing.assert_allclose(np.float64(output), expected, atol=1e-5)
+    np.testing.assert_allclose(output_maps, np.maximum(maps, more), atol=1e-5)
+    assert derainer.run(image)[0].shape == image.shape
+    derainer.fast = True
+    assert (derainer.derain(image) != output).any()
+
+
 def test_smaller_copies_have_their_share():
     fields = {**LOADED.fields, "sizes": (1.0, 0.75, 0.5)}
     derainer = Derainer(dataclasses.replace(LOADED, fields=fields))
