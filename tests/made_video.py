@@ -12,7 +12,8 @@ class Unchanged:
     """A derainer that changes nothing."""
 
     identity, tile, frame, sizes, steps = "unchanged", 0, 0, (1.0,), 0
-    exact_shapes = fast = again = False
+    exact_shapes = fast = False
+    again = True  # of pictures
 
     def padded_size(self, size):
         """As it is."""
@@ -24,6 +25,7 @@ class Unchanged:
 
     def run_many(self, images, **_):
         """The same pictures, without maps."""
+        assert not self.again, "a second pass flickers in videos"
         return [(image, None) for image in images]
 
 

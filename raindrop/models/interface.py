@@ -61,8 +61,9 @@ class Interface:
         twice as large is cleaned at half its size as well, and so on. With 0 every
         picture is cleaned at its own size alone.
       again_at_quarter: whether a picture of that size is cleaned a second time, at a
-        quarter of it, where what changes large regions counts: what is left of drops
-        close to the lens. Pictures with a long side below `frame` are not.
+        quarter of it, for what is left of drops close to the lens: what this changes
+        counts in large regions that the first pass changed as well. Not of videos, nor
+        of pictures with a long side below `frame`.
       sizes: shares of a picture's size that it is cleaned at, the first of them 1; the
         mean of what it changes counts, but for detail that the smaller ones cannot
         show. What it takes for a drop at one size alone has less weight then, and

@@ -1,6 +1,7 @@
 """A generator over a video: frames in, segments out, resumed where it was."""
 
 import contextlib
+import copy
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -44,12 +45,14 @@ def derain_video(
     Raises:
       UserError: the video cannot be read to its end, or the result not be written.
     """
+    # What a second pass finds at a quarter changes from frame to frame: it flickers.
+    derainer = copy.copy(derainer)
+    derainer.again = False
     made_with = {
         "weights": derainer.identity,
         "tile": derainer.tile,
         "frame": derainer.frame,
         "sizes": list(derainer.sizes),
-        "again": derainer.again,
         "fast": derainer.fast,
         "temporal": options.temporal,
         "maps": derainer.steps,  # whose last is steadied
