@@ -37,7 +37,8 @@ class Derainer(OneSize):
 
     Attributes:
       sizes: shares of a picture's size that it is cleaned at, as in `Interface`.
-      again: whether large drops are looked for once more at a quarter; the same.
+      again: whether a result is cleaned again at a quarter of its size, as in
+        `Interface.again_at_quarter`.
       fast: whether it is cleaned at one size alone, which is quicker and less clean:
         its own, or of a large picture the half (a quarter, ...) that is not large.
 
