@@ -110,7 +110,6 @@ def get_config() -> ConfigDict:
     # it changed; by the same weights.
     config.model.generator.pyramid = False
     # Shares of a picture's size that it is cleaned at; the mean of the changes counts.
-    config.model.generator.sizes = (1.0,)
     config.model.generator.bgr = False  # colour order inside the network
     config.model.generator.signed = False  # [-1, 1] inside the network
     config.model.discriminator = ConfigDict()

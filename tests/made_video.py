@@ -11,7 +11,7 @@ from raindrop.media import video
 class Unchanged:
     """A derainer that changes nothing."""
 
-    identity, tile, frame, sizes, steps = "unchanged", 0, 0, (1.0,), 0
+    identity, tile, frame, steps = "unchanged", 0, 0, 0
     exact_shapes = fast = False
     again = True  # of pictures
 

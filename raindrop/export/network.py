@@ -80,7 +80,6 @@ def metadata(loaded: LoadedGenerator) -> dict[str, str]:
         "name": loaded.source,
         "sha256": loaded.sha256 or checkpoints.digest(loaded.params),
         "multiple": str(multiple),
-        "sizes": ", ".join(map(str, interface.sizes)),
         "licence": loaded.licence or "not stated; ask those who trained the weights",
         "values": "RGB in [0, 1], float32; clip the result",
         "padding": f"height and width to a multiple of {multiple}, by reflection",

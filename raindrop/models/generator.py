@@ -47,8 +47,6 @@ class Generator(nn.Module):
         at its own, by the same weights; each sees what the one before it changed, as
         three more channels beside the map (SRN, Tao et al., CVPR 2018). These are its
         pictures at the three scales. Large drops are small ones at a quarter.
-      sizes: shares of a picture's size that it is to be cleaned at; see `Interface`.
-        The module itself sees one size, in training too.
     """
 
     attention: AttentiveRecurrentNetwork
@@ -60,14 +58,6 @@ class Generator(nn.Module):
     patch_size: int = 1
     attention_patch_size: int = 0
     pyramid: bool = False
-    sizes: tuple[float, ...] = (1.0,)
-
-    def __post_init__(self) -> None:
-        if self.sizes[:1] != (1,) or not all(0 < s <= 1 for s in self.sizes):
-            raise ValueError(
-                f"model.generator.sizes are 1 and smaller shares, not {self.sizes}"
-            )
-        super().__post_init__()
 
     @property
     def _attention_patch(self) -> int:
@@ -98,7 +88,6 @@ class Generator(nn.Module):
             frame=720 if self.autoencoder.map_channels else 0,
             # Without a pyramid it takes faces for drops there.
             again_at_quarter=self.pyramid,
-            sizes=self.sizes,
         )
 
     def __call__(self, rainy: jax.Array) -> GeneratorOutput:
@@ -312,13 +301,27 @@ NETWORKS: dict[str, Constructor] = {
 }
 
 
+def current(fields: Fields) -> dict[str, Any]:
+    """Fields that may have been saved long ago, without one that said nothing.
+
+    `sizes` of the attentive network asked for a mean over several sizes of a picture.
+    Most weights have it as (1.0,); what else they ask for is refused as a field that
+    does not exist.
+    """
+    rest = dict(fields)
+    attentive = rest.get("kind", "attentive") == "attentive"
+    if attentive and tuple(rest.get("sizes", ())) == (1,):
+        del rest["sizes"]
+    return rest
+
+
 def _kind(fields: Fields) -> tuple[Constructor, dict[str, Any]]:
     """The line of `NETWORKS`, and the fields without their kind.
 
     Raises:
       ValueError: there is no such kind.
     """
-    rest = dict(fields)
+    rest = current(fields)
     kind = rest.pop("kind", "attentive")
     if kind not in NETWORKS:
         raise ValueError(

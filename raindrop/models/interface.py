@@ -64,10 +64,6 @@ class Interface:
         quarter of it, for what is left of drops close to the lens: what this changes
         counts in large regions that the first pass changed as well. Not of videos, nor
         of pictures with a long side below `frame`.
-      sizes: shares of a picture's size that it is cleaned at, the first of them 1; the
-        mean of what it changes counts, but for detail that the smaller ones cannot
-        show. What it takes for a drop at one size alone has less weight then, and
-        large drops are better seen in a small copy.
     """
 
     multiple: int = 1
@@ -79,7 +75,6 @@ class Interface:
     tile_factor: float = 1.0
     frame: int = 0
     again_at_quarter: bool = False
-    sizes: tuple[float, ...] = (1.0,)
 
 
 class Network(Protocol):

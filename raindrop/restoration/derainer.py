@@ -1,7 +1,5 @@
 """Pictures in, pictures without drops out: a generator at one size or at several."""
 
-import functools
-import math
 import os
 from collections.abc import Callable, Sequence
 
@@ -24,8 +22,8 @@ class Derainer(OneSize):
 
     Large pictures are cleaned at half their size as well, and so on: a network knows
     drops as large as it was trained on, in pixels. What is left of drops close to the
-    lens shows at a quarter of the size. See `Interface.frame`, `again_at_quarter`,
-    `sizes` and `scales`.
+    lens shows at a quarter of the size. See `Interface.frame`, `again_at_quarter` and
+    `scales`.
 
     Args:
       loaded: the weights and their network.
@@ -36,7 +34,6 @@ class Derainer(OneSize):
       engine: what computes the network of these weights; JAX by default.
 
     Attributes:
-      sizes: shares of a picture's size that it is cleaned at, as in `Interface`.
       again: whether a result is cleaned again at a quarter of its size, as in
         `Interface.again_at_quarter`.
       fast: whether it is cleaned at one size alone, which is quicker and less clean:
@@ -54,7 +51,7 @@ class Derainer(OneSize):
     ) -> None:
         super().__init__(loaded, tile, engine)
         self.identity = f"{loaded.source} {loaded.sha256}"
-        self.frame, self.sizes = self.interface.frame, self.interface.sizes
+        self.frame = self.interface.frame
         self.again = self.interface.again_at_quarter
         self.fast = False
 
@@ -153,55 +150,13 @@ class Derainer(OneSize):
                 self._and_half(*self._as_it_is(i, attention, raw, advance))
                 for i in images
             ]
-        clean = functools.partial(
-            self.at_own_size, attention=attention, raw=raw, batch=batch
+        results = self.at_own_size(
+            images, shape, attention, raw, smoothing, batch, advance
         )
-        results = clean(images, shape, smoothing=smoothing, advance=advance)
-        copies = [
-            # Mirrored, its mistakes are less like those at the picture's own size.
-            self._copies(images, share, number % 2 == 1, shape, smoothing, clean)
-            for number, share in enumerate(self.sizes[1:], start=1)
-            if not self.fast
-        ]
-        if copies:
-            results = [
-                scales.mean_of(image, result, of_it)
-                for image, result, *of_it in zip(images, results, *copies, strict=True)
-            ]
         return [
             self._and_half(*self._and_quarter(image, *result))
             for image, result in zip(images, results, strict=True)
         ]
-
-    def _copies(
-        self,
-        images: Sequence[np.ndarray],
-        share: float,
-        mirrored: bool,
-        shape: tiles.Size | None,
-        smoothing: Smoothing | None,
-        clean: Callable[..., list[Result]],
-    ) -> list[scales.Copy]:
-        """A smaller copy of each picture, and what `clean` makes of it.
-
-        Arguments as for `run_many`; smoothing is that of the pictures themselves.
-        """
-        way = np.s_[..., ::-1, :] if mirrored else np.s_[...]
-        small = [scales.smaller(i, _times(share, i.shape[:2]))[way] for i in images]
-        if self.is_tiled(self.padded_size(images[0].shape[:2])):
-            shape = self._shared_shape(small[0].shape[:2])
-        elif shape:
-            shape = self.padded_size(_times(share, shape))
-        # Of one padded size they were, and need not be now.
-        step = 1 if self.exact_shapes else len(small)
-        if self.exact_shapes or smoothing:
-            shape = None
-        results = []
-        for start in range(0, len(small), step):
-            some = small[start : start + step]
-            results += clean(some, shape, smoothing=smoothing and smoothing.at(share))
-        copies = [scales.Copy(x, *r) for x, r in zip(small, results, strict=True)]
-        return [copy.mirrored() for copy in copies] if mirrored else copies
 
     def _is_large(self, picture: np.ndarray) -> bool:
         return bool(self.frame) and max(picture.shape[:2]) >= 2 * self.frame
@@ -274,12 +229,6 @@ class Derainer(OneSize):
             return None
         rows, columns = (-(-side // _SHARED) * _SHARED for side in size)
         return self.padded_size((rows, columns))
-
-
-def _times(share: float, size: tiles.Size) -> tiles.Size:
-    """A smaller size; never smaller for a larger one."""
-    height, width = (max(math.ceil(share * side), 1) for side in size)
-    return height, width
 
 
 def _in_range(copy: np.ndarray) -> np.ndarray:

@@ -3,14 +3,9 @@
 A network knows drops as large as it was trained on, in pixels. A photograph of a phone
 has the same drops five times as large. So a large picture is cleaned at its own size,
 then at half of it, and so on (`half`, `bring_back`). What is left of drops close to the
-lens shows once more at a quarter (`only_large`). Beside that, a network may look at
-every picture at several sizes, and the mean of its changes counts (`smaller`,
-`mean_of`), but for detail that the smaller ones cannot show. Plain arithmetic on
+lens shows once more at a quarter (`only_large`). Plain arithmetic on
 arrays, by bands of rows, to bound the memory.
 """
-
-import dataclasses
-from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image, ImageChops, ImageFilter
@@ -113,102 +108,6 @@ def only_large(
     return np.where(share == 0, before, result), share
 
 
-def smaller(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """A smaller picture, bicubic.
-
-    Args:
-      picture: [H, W, 3], uint8, uint16 or float in [0, 1].
-      size: height and width of the result.
-
-    Returns:
-      [*size, 3] of the same type.
-    """
-    to = size[::-1], Image.Resampling.BICUBIC
-    if picture.dtype == np.uint8:
-        return np.asarray(Image.fromarray(picture).resize(*to))
-    channels = [to_float(picture[..., c]) for c in range(picture.shape[-1])]
-    small = [np.asarray(Image.fromarray(c).resize(*to)) for c in channels]
-    return from_float(np.stack(small, axis=-1), picture.dtype)
-
-
-@dataclasses.dataclass(frozen=True)
-class Copy:
-    """A smaller copy of a picture, and what became of it.
-
-    Attributes:
-      before: [h, w, 3], uint8, uint16 or float in [0, 1].
-      after: the same without drops; of any of these types.
-      maps: [N, h, w, 1], float32, or None.
-    """
-
-    before: np.ndarray
-    after: np.ndarray
-    maps: np.ndarray | None
-
-    def mirrored(self) -> "Copy":
-        """Left for right."""
-        maps = None if self.maps is None else self.maps[:, :, ::-1]
-        return Copy(self.before[:, ::-1], self.after[:, ::-1], maps)
-
-
-def mean_of(
-    picture: np.ndarray,
-    result: tuple[np.ndarray, np.ndarray | None],
-    copies: Sequence[Copy],
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """What became of a picture and of smaller copies: the mean.
-
-    A copy counts for what it can show. Finer detail is that of the picture's own size:
-    with copies that have none in the mean, the outlines of sharp drops stay.
-
-    Args:
-      picture: [H, W, 3], uint8, uint16 or float in [0, 1].
-      result: the same without drops, of any of these types; and maps [N, H, W, 1],
-        float32, or None.
-      copies: of any sizes, with maps if the result has some.
-
-    Returns:
-      The picture, changed by the mean of all changes, of the result's type (unclipped
-      if that is float); and the mean of the maps.
-    """
-    cleaned, maps = result
-    mean = np.empty_like(cleaned)
-    height, count = len(picture), 1 + len(copies)
-    # What the picture's own change looks like at the copies' sizes. In floats where the
-    # result is: rounded, a picture that stays would seem to change.
-    given = picture if picture.dtype == cleaned.dtype else to_float(picture)
-    own = []
-    for copy in copies:
-        size = copy.before.shape[:2]
-        before = copy.before if given is picture else smaller(given, size)
-        own.append((before, smaller(cleaned, size)))
-    for top in range(0, height, _ROWS):
-        rows = np.s_[top : min(top + _ROWS, height)]
-        changed = to_float(cleaned[rows])
-        for copy, small in zip(copies, own, strict=True):
-            share = len(copy.before) / height
-            first = max(int(rows.start * share) - _AROUND, 0)
-            near = np.s_[first : int(rows.stop * share) + 1 + _AROUND]
-            before, after, own_before, own_after = (
-                to_float(part[near]) for part in (copy.before, copy.after, *small)
-            )
-            more = (after - before) - (own_after - own_before)
-            part = rows.start * share - first, rows.stop * share - first
-            changed += _enlarge(more / count, part, more.shape[1], changed.shape[:2])
-        if cleaned.dtype.kind != "f":
-            changed = from_float(changed, cleaned.dtype)
-        mean[rows] = changed
-    if maps is None:
-        return mean, None
-    total = maps.copy()
-    for copy in copies:
-        assert copy.maps is not None, "the result has some"
-        whole = (0, copy.maps.shape[1])
-        for one, more in zip(total, copy.maps, strict=True):
-            one += _enlarge(more, whole, more.shape[1], one.shape[:2])
-    return mean, total / count
-
-
 def twice(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Maps of a copy of half the size, float32 [N, h, w, 1], as [N, *size, 1]."""
     part = (0, size[0] / 2)
@@ -244,18 +143,8 @@ def _twice(
     small: np.ndarray, part: tuple[float, float], shape: tuple[int, int]
 ) -> np.ndarray:
     """Rows `part` of a float32 [h, w, C] at twice the size, bilinear: [*shape, C]."""
-    return _enlarge(small, part, shape[1] / 2, shape)
-
-
-def _enlarge(
-    small: np.ndarray,
-    part: tuple[float, float],
-    width: float,
-    shape: tuple[int, int],
-) -> np.ndarray:
-    """Rows `part` and the first `width` columns, bilinear: [h, w, C] as [*shape, C]."""
     rows, columns = shape
-    box = (0, part[0], width, part[1])
+    box = (0, part[0], columns / 2, part[1])
     return np.stack(
         [
             np.asarray(

@@ -18,17 +18,10 @@ class Smoothing:
     Attributes:
       weight: of the frame before, from 0 (nothing changes) to below 1.
       previous: map of the frame before, [H, W, 1], padded as the network takes it.
-      smaller: the same for smaller copies, by their share of the frame's size. A video
-        that is resumed begins these anew.
     """
 
     weight: float
     previous: np.ndarray | None = None
-    smaller: dict[float, "Smoothing"] = dataclasses.field(default_factory=dict)
-
-    def at(self, share: float) -> "Smoothing":
-        """That of the copies of this share of the size."""
-        return self.smaller.setdefault(share, Smoothing(self.weight))
 
     def of(self, maps: np.ndarray, windows: Sequence[Any]) -> np.ndarray:
         """The maps of several windows of one frame, smoothed; keeps nothing."""

@@ -52,7 +52,6 @@ def derain_video(
         "weights": derainer.identity,
         "tile": derainer.tile,
         "frame": derainer.frame,
-        "sizes": list(derainer.sizes),
         "fast": derainer.fast,
         "temporal": options.temporal,
         "maps": derainer.steps,  # whose last is steadied

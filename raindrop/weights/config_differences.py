@@ -43,6 +43,7 @@ def complete(config: Mapping[str, Any] | ConfigDict) -> dict[str, Any]:
     if isinstance(config, ConfigDict):
         config = json.loads(config.to_json_best_effort())
     model = dict(config["model"])
+    model["generator"] = generator.current(model["generator"])
     for name, known in (
         ("generator", generator.defaults(model["generator"])),
         ("discriminator", generator.module_defaults(Discriminator)),

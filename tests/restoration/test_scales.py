@@ -75,37 +75,3 @@ def test_a_second_pass_goes_on_with_large_drops_alone(dtype):
         np.testing.assert_array_equal(result[rows, columns], before[rows, columns])
         assert not share[rows, columns].any()
     assert (share[drop] > 0.5).all()
-
-
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
-def test_the_mean_of_changes(dtype, monkeypatch):
-    monkeypatch.setattr(scales, "_ROWS", 8)
-    picture = noise(37, 50, dtype)
-    small = scales.smaller(picture, (28, 38))
-    assert small.shape == (28, 38, 3) and small.dtype == dtype
-    maps, fewer = np.ones((2, 37, 50, 1), np.float32), np.zeros((2, 28, 38, 1))
-    same, mean = scales.mean_of(
-        picture, (picture, maps), [scales.Copy(small, small, fewer.astype(np.float32))]
-    )
-    np.testing.assert_allclose(same, picture, atol=1e-6)
-    np.testing.assert_array_equal(mean, np.full_like(maps, 0.5))
-    # A third of what two copies change, and of what the picture itself does.
-    raw = noise(37, 50)
-    thirds = [
-        scales.mean_of(raw, (raw + own, None), [scales.Copy(low, low + by, None)] * 2)[
-            0
-        ]
-        for low in [scales.smaller(raw, (28, 38))]
-        for own, by in ((np.float32(0.15), 0), (0, np.float32(0.075)))
-    ]
-    np.testing.assert_allclose(thirds, [raw + 0.05] * 2, atol=1e-6)
-
-
-def test_detail_that_a_smaller_copy_cannot_show_goes_as_the_picture_says():
-    scene = np.full((48, 64, 3), 0.5, np.float32)
-    beads = scene.copy()
-    beads[::2, ::2] = 0.9
-    small = scales.smaller(beads, (36, 48))
-    copy = scales.Copy(small, np.full_like(small, 0.5), None)
-    dry, _ = scales.mean_of(beads, (scene, None), [copy])
-    np.testing.assert_allclose(dry, scene, atol=1e-6)
