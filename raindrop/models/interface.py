@@ -58,8 +58,9 @@ class Interface:
         so that tiles do not give what the whole would; said before it is cut.
       tile_factor: how much larger than the usual ones tiles are to be on a side.
       frame: long side, in pixels, of the pictures that it was trained for. What is
-        twice as large is cleaned at half its size as well, and so on. With 0 every
-        picture is cleaned at its own size alone.
+        twice as large is cleaned at half its size as well, and so on; the half counts
+        where its gate is open, if there is one. With 0 every picture is cleaned at its
+        own size alone.
       again_at_quarter: whether a picture of that size is cleaned a second time, at a
         quarter of it, for what is left of drops close to the lens: what this changes
         counts in large regions that the first pass changed as well. Not of videos, nor

@@ -147,14 +147,16 @@ class Derainer(OneSize):
         # Smoothing is of maps at a picture's own size.
         if self.fast and smoothing is None and all(map(self._is_large, images)):
             return [
-                self._and_half(*self._as_it_is(i, attention, raw, advance))
+                self._and_half(i, *self._as_it_is(i, attention, raw, advance), False)
                 for i in images
             ]
         results = self.at_own_size(
             images, shape, attention, raw, smoothing, batch, advance
         )
         return [
-            self._and_half(*self._and_quarter(image, *result))
+            self._and_half(
+                image, *self._and_quarter(image, *result), self.interface.gated
+            )
             for image, result in zip(images, results, strict=True)
         ]
 
@@ -175,17 +177,32 @@ class Derainer(OneSize):
         picture = to_float(image) if raw else image
         return picture.copy(), maps
 
-    def _and_half(self, picture: np.ndarray, maps: np.ndarray | None) -> Result:
-        """A result, and what is found in a copy of half the size if it is large."""
+    def _and_half(
+        self,
+        wet: np.ndarray,
+        picture: np.ndarray,
+        maps: np.ndarray | None,
+        gated: bool,
+    ) -> Result:
+        """A large picture and its result -> that, and what half its size shows.
+
+        With `gated` the copy is one of the wet picture, and counts where its gate is
+        open: what the result has left of a large drop looks less like one. Without,
+        nothing says where the copy counts, and it is one of the result.
+        """
         size = picture.shape[:2]
         if not self._is_large(picture):
             return picture, maps
-        small = _in_range(scales.half(picture))
+        before = _in_range(scales.half(picture))
+        small = scales.half(wet) if gated else before
         shape = self._shared_shape(small.shape[:2])
-        (clean, more), *_ = self.run_many([small], shape, maps is not None)
+        (clean, more), *_ = self.run_many([small], shape, gated or maps is not None)
+        if gated:
+            assert more is not None, "they were asked for"
+            clean = scales.blend(before, clean, more[-1])
         if not picture.flags.writeable:
             picture = picture.copy()
-        scales.bring_back(picture, small, clean)
+        scales.bring_back(picture, before, clean)
         if maps is not None and more is not None:
             maps = np.maximum(maps, scales.twice(more, size))
         return picture, maps

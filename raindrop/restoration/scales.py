@@ -1,9 +1,9 @@
 """Pictures cleaned in smaller copies, and what that changes brought back.
 
 A network knows drops as large as it was trained on, in pixels. A photograph of a phone
-has the same drops five times as large. So a large picture is cleaned at its own size,
-then at half of it, and so on (`half`, `bring_back`). What is left of drops close to the
-lens shows once more at a quarter (`only_large`). Plain arithmetic on
+has the same drops five times as large. So a large picture is cleaned at its own size
+and at half of it, and so on (`half`, `blend`, `bring_back`). What is left of drops
+close to the lens shows once more at a quarter (`only_large`). Plain arithmetic on
 arrays, by bands of rows, to bound the memory.
 """
 
@@ -74,6 +74,26 @@ def bring_back(picture: np.ndarray, before: np.ndarray, after: np.ndarray) -> No
         picture[top:bottom] = np.where(change == 0, picture[top:bottom], changed)
 
 
+def blend(before: np.ndarray, after: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """`before` + `share` * (`after` - `before`), as it was where the share is 0.
+
+    Args:
+      before: [H, W, 3], uint8, uint16 or float in [0, 1].
+      after: [H, W, 3], of any of these types.
+      share: float32 [H, W, 1].
+
+    Returns:
+      [H, W, 3] of the type of `before`.
+    """
+    result = np.empty_like(before)
+    for top in range(0, len(before), _ROWS):
+        rows = np.s_[top : top + _ROWS]
+        old, new = to_float(before[rows]), to_float(after[rows])
+        mixed = from_float(old + share[rows] * (new - old), before.dtype)
+        result[rows] = np.where(share[rows] == 0, before[rows], mixed)
+    return result
+
+
 def only_large(
     wet: np.ndarray, before: np.ndarray, after: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -103,9 +123,7 @@ def only_large(
     region = ImageChops.darker(large.filter(wider), changed.filter(wider))
     share = np.asarray(region.filter(ImageFilter.GaussianBlur(2)), np.float32)
     share = share[..., None] / 255
-    old = to_float(before)
-    result = from_float(old + share * (to_float(after) - old), before.dtype)
-    return np.where(share == 0, before, result), share
+    return blend(before, after, share), share
 
 
 def twice(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:

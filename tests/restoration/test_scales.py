@@ -55,6 +55,20 @@ def test_bands_of_rows_do_not_show(monkeypatch):
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_blending_takes_a_share(dtype, monkeypatch):
+    monkeypatch.setattr(scales, "_ROWS", 8)
+    before, after = noise(19, 12, dtype), 1 - noise(19, 12)
+    share = np.zeros((19, 12, 1), np.float32)
+    share[9:, :6], share[9:, 6:] = 0.25, 1
+    mixed = scales.blend(before, after, share)
+    assert mixed.dtype == dtype
+    np.testing.assert_array_equal(mixed[:9], before[:9])
+    np.testing.assert_allclose(to_float(mixed[9:, 6:]), after[9:, 6:], atol=2e-3)
+    quarter = 0.75 * to_float(before) + 0.25 * after
+    np.testing.assert_allclose(to_float(mixed[9:, :6]), quarter[9:, :6], atol=2e-3)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
 def test_a_second_pass_goes_on_with_large_drops_alone(dtype):
     def shown(*darker):
         scene = np.full((80, 120, 3), 0.5)
