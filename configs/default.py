@@ -109,7 +109,6 @@ def get_config() -> ConfigDict:
     # At a quarter of its size, then half, then its own, each with what the one before
     # it changed; by the same weights.
     config.model.generator.pyramid = False
-    # Shares of a picture's size that it is cleaned at; the mean of the changes counts.
     config.model.generator.bgr = False  # colour order inside the network
     config.model.generator.signed = False  # [-1, 1] inside the network
     config.model.discriminator = ConfigDict()
