@@ -123,6 +123,8 @@ def get_config() -> ConfigDict:
     config.loss.attention = 1.0
     config.loss.attention_decay = 0.8
     config.loss.gate = 0.0  # of a generator that has a gate of its own
+    # Of one that judges whether a pane is wet at all; it needs dry panes, too.
+    config.loss.wet = 0.0
     config.loss.multiscale = (0.6, 0.8, 1.0)
     config.loss.multiscale_norm = "l2"  # l2 | l1 | psnr
     config.loss.least_mse = 1e-3  # of psnr: closer is close enough

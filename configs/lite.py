@@ -10,9 +10,10 @@ channels; an autoencoder of residual blocks works on patches of 2 x 2. It paints
 picture, brings back contrast (its second picture is a gain of the input), and says for
 each pixel how much of that counts: a gate as fine as the smallest bead, which leaves a
 dry pane as it is. The gate has learned where drops are, the recurrence hardly
-(docs/experiments.md). No discriminator, and perceptual loss in the last phase of the
-shipped weights alone: their gradients cost more than the generator's own, and PSNR does
-not need them.
+(docs/experiments.md). An overview of the whole picture judges whether there are drops
+at all: if not, what looks like one is left alone. No discriminator, and perceptual loss
+in the last phase of the shipped weights alone: their gradients cost more than the
+generator's own, and PSNR does not need them.
 
 How the shipped weights came about is told in raindrop/pretrained/README.md.
 """
@@ -58,10 +59,12 @@ def get_config() -> ConfigDict:
             "dilations": (1, 2, 4, 8, 1),
             "pictures": 2,
             "map_channels": 4,  # one for each pixel of a patch
+            "overview": 32,  # whether there are drops at all
         }
     )
     config.loss.attention = 0.1
     config.loss.gate = 0.1
+    config.loss.wet = 0.1
     config.loss.multiscale = (0.1, 0.1, 1.0)
     config.loss.multiscale_norm = "psnr"
     config.loss.least_mse = 2e-4  # 37 dB

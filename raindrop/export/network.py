@@ -43,7 +43,7 @@ def whole(loaded: LoadedGenerator, dtype: str = "float32") -> Exported:
     network = generator.from_fields(loaded.fields, jnp.dtype(dtype), False)
 
     def function(image: jax.Array) -> tuple[jax.Array, ...]:
-        output = network.apply({"params": loaded.params}, image)
+        output = network.apply({"params": loaded.params}, image).judged(image)
         maps = (output.maps,) if output.maps.shape[0] else ()
         return output.image, *maps
 

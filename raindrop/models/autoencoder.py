@@ -51,6 +51,7 @@ class ContextualAutoencoder(nn.Module):
     fast_gradients: bool = True
 
     map_channels = 0  # no gate of its own; see `ResidualAutoencoder`
+    overview = 0  # as there
     reduction = 4  # of the size, at the lowest scale
 
     @nn.compact

@@ -16,7 +16,7 @@ import numpy as np
 
 from raindrop.models.attention import AttentiveRecurrentNetwork
 from raindrop.models.autoencoder import ContextualAutoencoder
-from raindrop.models.interface import GeneratorOutput, Interface, Network
+from raindrop.models.interface import GeneratorOutput, Interface, Network, no_maps
 from raindrop.models.layers import Dtype
 from raindrop.models.residual_autoencoder import ResidualAutoencoder
 
@@ -81,6 +81,7 @@ class Generator(nn.Module):
             # TensorFlow's padding also averages at the lower and the right border,
             # where zeros outside of the convolutions do not reach.
             exact_when_padded=not self.autoencoder.same_padding,
+            # An overview does, but of a tile it judges what is painted there.
             sees_whole_picture=False,
             # The smaller its lowest scale, the further it sees.
             tile_factor=1.5 if self.patch_size * self.autoencoder.reduction > 4 else 1,
@@ -96,8 +97,8 @@ class Generator(nn.Module):
         H and W are multiples of four, with `pyramid` of `interface.multiple`.
         """
         maps = self.attend(rainy)
-        scales, gate = self._restore(rainy, _last(maps, rainy))
-        return GeneratorOutput(scales, maps, gate)
+        restored = self._restore(rainy, _last(maps, rainy))
+        return dataclasses.replace(restored, attention=maps)
 
     def attend(self, rainy: jax.Array) -> jax.Array:
         """The first half: rainy [B, H, W, 3] -> maps A_1 to A_N, [N, B, H, W, 1]."""
@@ -113,30 +114,31 @@ class Generator(nn.Module):
         return maps[:, :, :height, :width]
 
     def restore(self, rainy: jax.Array, attention: jax.Array) -> tuple[jax.Array, ...]:
-        """The second half: rainy and a map [B, H, W, 1] -> pictures, smallest first."""
-        return self._restore(rainy, attention)[0]
+        """The second half: rainy and a map [B, H, W, 1] -> pictures, smallest first.
 
-    def _restore(
-        self, rainy: jax.Array, attention: jax.Array
-    ) -> tuple[tuple[jax.Array, ...], jax.Array | None]:
-        """The pictures of `restore`, and the gate where there is one."""
+        As in inference, see `GeneratorOutput.judged`.
+        """
+        return self._restore(rainy, attention).judged(rainy).scales
+
+    def _restore(self, rainy: jax.Array, attention: jax.Array) -> GeneratorOutput:
+        """All but the attention maps."""
         if not self.pyramid:
             return self._restore_once(rainy, attention)
         rainy = rainy.astype(jnp.float32)
         quarter, half = (nn.avg_pool(rainy, (f, f), (f, f)) for f in (4, 2))
         passes = [(x, _last(self.attend(x), x)) for x in (quarter, half)]
-        change, pictures, gate = jnp.zeros_like(quarter), [], None
+        change, pictures = jnp.zeros_like(quarter), []
         for given, last in (*passes, (rainy, attention)):
-            scales, gate = self._restore_once(given, last, change)
-            pictures.append(scales[-1])
+            output = self._restore_once(given, last, change)
+            pictures.append(output.image)
             # Not interpolated: at a border that would mix in what lies beyond it.
-            change = jnp.repeat(jnp.repeat(scales[-1] - given, 2, 1), 2, 2)
-        return tuple(pictures), gate
+            change = jnp.repeat(jnp.repeat(output.image - given, 2, 1), 2, 2)
+        return dataclasses.replace(output, scales=tuple(pictures))
 
     def _restore_once(
         self, rainy: jax.Array, attention: jax.Array, change: jax.Array | None = None
-    ) -> tuple[tuple[jax.Array, ...], jax.Array | None]:
-        """The pictures and the gate by one pass, which sees a `change` [B, H, W, 3]."""
+    ) -> GeneratorOutput:
+        """What one pass gives, which sees a `change` [B, H, W, 3]."""
         _, height, width, _ = rainy.shape
         padded = self._pad(attention.astype(jnp.float32))
         patch = (self._attention_patch, self._attention_patch)
@@ -149,6 +151,9 @@ class Generator(nn.Module):
             change = _to_patches(self._pad(change), self.patch_size)
             beside = jnp.concatenate([beside, change], -1)
         outputs = self.autoencoder(self._to_network(rainy, self.patch_size), beside)
+        wet = None
+        if self.autoencoder.overview:
+            outputs, wet = outputs[:-1], outputs[-1]
         channels = self.autoencoder.pictures * 3 * self.patch_size**2
         gate = None
         if self.gated:
@@ -173,7 +178,7 @@ class Generator(nn.Module):
             if gate is not None:
                 scale = given + nn.avg_pool(gate, window, window) * (scale - given)
             scales.append(scale)
-        return tuple(scales), gate
+        return GeneratorOutput(tuple(scales), no_maps(rainy), gate, wet)
 
     def _pad(self, x: jax.Array) -> jax.Array:
         """To a size that divides by the patches and the lowest scale."""
@@ -378,6 +383,17 @@ def complete(fields: Fields) -> dict[str, Any]:
     return merged(defaults(fields), fields)
 
 
+def without_overview(fields: Fields, params: Any) -> tuple[dict[str, Any], Any]:
+    """A generator's fields and parameters -> those of the one that judges no pane."""
+    known = complete(fields)
+    if not known.get("autoencoder", {}).get("overview"):
+        return known, params
+    kept = dict(params["autoencoder"])
+    del kept["overview_of_lowest"]
+    known["autoencoder"] = {**known["autoencoder"], "overview": 0}
+    return known, {**params, "autoencoder": kept}
+
+
 def example_size(network: Network) -> int:
     """Side of a small square picture that a network takes."""
     multiple = network.interface.multiple
@@ -423,6 +439,11 @@ def verify(network: Network, size: int) -> None:
         raise ValueError(
             f"{name} gives a gate of the shape {output.gate.shape}, not "
             f"{(*image.shape[:3], 1)}"
+        )
+    if output.wet is not None and output.wet.shape != image.shape[:1]:
+        raise ValueError(
+            f"{name} judges panes by an array of the shape {output.wet.shape}, not "
+            f"{image.shape[:1]}"
         )
     if output.image.shape != image.shape:
         raise ValueError(

@@ -23,6 +23,8 @@ class GeneratorOutput:
     # [B, H, W, 1], how much of what the network painted counts, where it decides that
     # pixel by pixel.
     gate: jax.Array | None = None
+    # [B], logits of there being drops on the pane at all, where it judges that.
+    wet: jax.Array | None = None
 
     @property
     def image(self) -> jax.Array:
@@ -37,6 +39,26 @@ class GeneratorOutput:
         """
         gate = () if self.gate is None else (self.gate[None],)
         return jnp.concatenate([self.attention, *gate])
+
+    def judged(self, rainy: jax.Array) -> "GeneratorOutput":
+        """What inference gives: the picture and the gate count as far as `wet` says.
+
+        Training has no use for it: where a wet pane is taken for dry, the network is to
+        go on learning what to paint.
+
+        Args:
+          rainy: what the network was given, [B, H, W, 3].
+
+        Returns:
+          The same with another last picture and gate, and without `wet`.
+        """
+        if self.wet is None:
+            return self
+        share = jax.nn.sigmoid(self.wet)[:, None, None, None]
+        picture = rainy + share * (self.image - rainy)
+        gate = None if self.gate is None else share * self.gate
+        scales = (*self.scales[:-1], picture)
+        return GeneratorOutput(scales, self.attention, gate)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from raindrop.models import layers
 from raindrop.models.layers import Dtype, Layer, activation
+from raindrop.models.overview import Overview
 
 # The last convolution of a block and of a picture: a fresh network changes little.
 _SMALL = nn.initializers.variance_scaling(0.01, "fan_in", "normal")
@@ -31,6 +32,7 @@ class ResidualAutoencoder(nn.Module):
       pictures: that come out at each scale, one after the other in the channels.
       map_channels: further channels of the full-size output, after the pictures: the
         logits of how much of the pictures counts, for each pixel (of a patch).
+      overview: channels of the `Overview` of its lowest scale; 0: there is none.
       negative_slope: of the (leaky) ReLU.
       dtype: of the computation.
       fast_gradients: on a CPU; see `convolution`.
@@ -42,6 +44,7 @@ class ResidualAutoencoder(nn.Module):
     dilations: tuple[int, ...] = (1, 2, 4, 8, 1)
     pictures: int = 1
     map_channels: int = 0
+    overview: int = 0
     negative_slope: float = 0.1
     dtype: Dtype = jnp.float32
     fast_gradients: bool = True
@@ -59,7 +62,8 @@ class ResidualAutoencoder(nn.Module):
 
         Returns:
           The picture at 1/4, 1/2 and full size, smallest first, of `pictures` times C
-          channels each, the last with `map_channels` more.
+          channels each, the last with `map_channels` more. With `overview` its logits,
+          [B], come after them.
         """
         act = activation(self.negative_slope)
         shared: dict[str, Any] = {
@@ -85,6 +89,12 @@ class ResidualAutoencoder(nn.Module):
             x = act(conv(width, stride=2, name=f"down{scale}")(x))
         for i, dilation in enumerate(self.dilations):
             x = block(x, f"lowest_block{i}", dilation)
+        judged: tuple[jax.Array, ...] = ()
+        if self.overview:
+            overview = Overview(
+                self.overview, self.negative_slope, name="overview_of_lowest", **shared
+            )
+            judged = (overview(x),)
         outputs = []
         for scale in reversed(range(len(self.widths))):
             if scale < len(self.widths) - 1:
@@ -99,4 +109,4 @@ class ResidualAutoencoder(nn.Module):
                 channels += self.map_channels if scale == 0 else 0
                 output = conv(channels, kernel_init=_SMALL, name=f"output{scale}")
                 outputs.append(output(x))
-        return tuple(outputs)
+        return *outputs, *judged

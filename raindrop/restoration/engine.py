@@ -1,5 +1,6 @@
 """What computes a network's calls for a `Derainer`: JAX, or another runtime."""
 
+import dataclasses
 import functools
 import hashlib
 from collections.abc import Callable, Sequence
@@ -14,6 +15,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from raindrop import compilation_cache
 from raindrop.models import generator
+from raindrop.models.overview import Overview
 from raindrop.weights import LoadedGenerator
 
 
@@ -54,6 +56,9 @@ class Engine(Protocol):
     def restore(self, x: np.ndarray, attention: np.ndarray) -> np.ndarray:
         """The second half: pictures and one map each, [B, H, W, 1] -> pictures."""
 
+    def without_overview(self) -> "Engine":
+        """One of the same weights, where all counts that the network paints."""
+
 
 class JaxEngine:
     """The network in JAX, compiled for every shape; on all accelerators, or the CPU.
@@ -80,6 +85,7 @@ class JaxEngine:
         mesh = Mesh(np.array(devices), ("batch",))
         self._over_batch = NamedSharding(mesh, PartitionSpec("batch"))
         network = generator.from_fields(loaded.fields)
+        self._loaded, self._devices = loaded, devices
         replicated = NamedSharding(mesh, PartitionSpec())
         self._params = jax.device_put(loaded.params, replicated)
         # Code that is elsewhere may change unseen.
@@ -89,7 +95,7 @@ class JaxEngine:
 
         def apply(params: Any, x: jax.Array, sizes: Any) -> Any:
             with nn.intercept_methods(_bounded(sizes, x.shape[1])):
-                output = network.apply({"params": params}, x)
+                output = network.apply({"params": params}, x).judged(x)
             return output.image, output.maps
 
         def apply_without_maps(params: Any, x: jax.Array, sizes: Any) -> Any:
@@ -121,6 +127,10 @@ class JaxEngine:
         placed = self._put(x), self._put(attention)
         return jax.device_get(self._call("restore", *placed))
 
+    def without_overview(self) -> "JaxEngine":
+        """See `Engine`."""
+        return JaxEngine(without_overview(self._loaded), self._devices)
+
     def _call(self, name: str, *arguments: jax.Array | None) -> Any:
         """One of the functions, by an earlier run's program if there is one."""
         function = self._functions[name]
@@ -138,13 +148,21 @@ class JaxEngine:
         return jax.device_put(array, self._over_batch)
 
 
+def without_overview(loaded: LoadedGenerator) -> LoadedGenerator:
+    """Weights whose network does not judge whether a pane is wet at all."""
+    fields, params = generator.without_overview(loaded.fields, loaded.params)
+    return dataclasses.replace(loaded, fields=fields, params=params)
+
+
 @functools.cache
 def _code() -> str:
     return hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
 
 
 def _bounded(sizes: jax.Array | None, height: int) -> nn.module.Interceptor:
-    """Makes convolutions see zeros outside of `sizes`, as at a picture's own border.
+    """Makes layers see no more than `sizes`, as at a picture's own border.
+
+    Convolutions see zeros outside of it, and an `Overview` pools over its inside alone.
 
     A picture in a larger array of zeros is no longer surrounded by zeros after the
     first bias. With the surroundings zeroed before each convolution its pixels come out
@@ -161,14 +179,17 @@ def _bounded(sizes: jax.Array | None, height: int) -> nn.module.Interceptor:
         kwargs: dict[str, Any],
         context: nn.module.InterceptorContext,
     ) -> Any:
-        convolution = isinstance(context.module, nn.Conv | nn.ConvTranspose)
-        if sizes is None or not convolution or context.method_name != "__call__":
+        module, bounded = context.module, (nn.Conv, nn.ConvTranspose, Overview)
+        ours = isinstance(module, bounded) and context.method_name == "__call__"
+        if sizes is None or not ours:
             return call(*args, **kwargs)
         x = args[0]
         inside = sizes // (height // x.shape[1])
         rows = jnp.arange(x.shape[1]) < inside[:, :1]
         columns = jnp.arange(x.shape[2]) < inside[:, 1:]
         mask = rows[:, :, None, None] & columns[:, None, :, None]
+        if isinstance(module, Overview):
+            return call(x, mask)
         return call(jnp.where(mask, x, 0), *args[1:], **kwargs)
 
     return intercept

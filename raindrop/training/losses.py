@@ -10,10 +10,12 @@ from collections.abc import Mapping, Sequence
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import optax
 
 # Of SSIM (Wang et al. 2004), as in scikit-image and in the authors' evaluation.
 _SSIM_WINDOW = 7
 _SSIM_C1, _SSIM_C2 = 0.01**2, 0.03**2
+_WET = 1e-3  # of a pane is covered, so that one can see it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,6 +27,8 @@ class Objective:
       attention_decay: theta of L_ATT (0.8; the authors' older scripts have 0.6).
       gate: weight of the squared error of the generator's gate, where it has one of its
         own, against the mask.
+      wet: weight of `wet_loss`, where the generator has an `Overview`. No other part of
+        it learns from that.
       multiscale: lambda of L_M, for 1/4, 1/2 and full size.
       multiscale_norm: 'l2' (the paper's squared error), 'l1' or 'psnr'; see
         `multiscale_loss`.
@@ -43,6 +47,7 @@ class Objective:
     attention: float = 1.0
     attention_decay: float = 0.8
     gate: float = 0.0
+    wet: float = 0.0
     multiscale: tuple[float, float, float] = (0.6, 0.8, 1.0)
     multiscale_norm: str = "l2"
     least_mse: float = 1e-3
@@ -77,6 +82,19 @@ def attention_loss(maps: jax.Array, mask: jax.Array, decay: float) -> jax.Array:
     errors = jnp.mean((maps - mask) ** 2, axis=(1, 2, 3, 4))
     exponents = jnp.arange(maps.shape[0] - 1, -1, -1)
     return jnp.sum(decay**exponents * errors)
+
+
+def wet_loss(logits: jax.Array, mask: jax.Array) -> jax.Array:
+    """Binary cross-entropy of a pane being wet; so few drops as none can see count not.
+
+    Args:
+      logits: [B].
+      mask: M, [B, H, W, 1]; a pane is wet where it covers more than a thousandth, and
+        dry where it is 0 everywhere.
+    """
+    share = jnp.mean(mask, axis=(1, 2, 3))
+    known = (share > _WET) | (share == 0)
+    return jnp.mean(known * optax.sigmoid_binary_cross_entropy(logits, share > 0))
 
 
 def multiscale_loss(

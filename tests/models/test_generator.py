@@ -144,6 +144,29 @@ def test_residual_blocks_gate_their_picture_pixel_by_pixel(size):
     np.testing.assert_allclose(shut.image, image, atol=1e-6)
 
 
+def test_an_overview_judges_whether_anything_counts():
+    """By its logits the picture is the input or as without it; nothing learns by it."""
+    fields = {**RESIDUAL, "autoencoder": {**RESIDUAL["autoencoder"], "overview": 4}}
+    net, without = generator.from_fields(fields), generator.from_fields(RESIDUAL)
+    image = jax.random.uniform(jax.random.key(1), (2, 24, 32, 3))
+    params = jax.jit(net.init)(jax.random.key(0), image)["params"]
+    judge = params["autoencoder"].pop("overview_of_lowest")
+    expected = without.apply({"params": params}, image)
+
+    def run(params, bias):
+        inner = {**judge, "logit": {**judge["logit"], "bias": jnp.array([bias])}}
+        inner = {**params["autoencoder"], "overview_of_lowest": inner}
+        return net.apply({"params": {**params, "autoencoder": inner}}, image)
+
+    dry, wet = (run(params, bias).judged(image) for bias in (-100.0, 100.0))
+    np.testing.assert_allclose(dry.image, image, atol=1e-6)
+    np.testing.assert_array_equal(dry.gate, jnp.zeros_like(dry.gate))
+    np.testing.assert_allclose(wet.image, expected.image, atol=1e-6)
+    np.testing.assert_array_equal(run(params, 0.0).image, expected.image)
+    gradients = jax.grad(lambda params: run(params, 0.0).wet.sum())(params)
+    assert not any(np.any(leaf) for leaf in jax.tree.leaves(gradients))
+
+
 def test_a_pyramid_sees_what_the_smaller_sizes_changed():
     """By weights that ignore it, each size is cleaned as alone; by others, not."""
     image = jax.random.uniform(jax.random.key(1), (1, 32, 64, 3))

@@ -20,8 +20,8 @@ from raindrop.weights import safetensors_file
 RNG = np.random.default_rng(0)
 LOADED = tiny_generator.loaded()
 GATED = tiny_generator.loaded(
-    autoencoder={"kind": "residual", "widths": (4, 4, 4), "map_channels": 1}
-    | dict.fromkeys(("encoder_blocks", "decoder_blocks"), (1, 1))
+    autoencoder=dict.fromkeys(("encoder_blocks", "decoder_blocks"), (1, 1))
+    | {"kind": "residual", "widths": (4, 4, 4), "map_channels": 1, "overview": 4}
 )
 
 
@@ -54,6 +54,7 @@ def test_the_gate_is_the_last_map():
     image = picture(12, 20)
     x = pixel_values.to_float(image)[None]
     output = generator.from_fields(GATED.fields).apply({"params": GATED.params}, x)
+    output = output.judged(x)
     maps = Derainer(GATED).derain(image, attention=True)[1]
     assert maps.shape == (3, 12, 20, 1)
     np.testing.assert_allclose(maps[:2], output.attention[:, 0], atol=1e-5)
@@ -73,11 +74,12 @@ def test_any_size_is_the_crop_of_its_reflection(derainer, size, dtype):
 
 
 @pytest.mark.parametrize(
-    "fields", [{"patch_size": 1}, {"patch_size": 2}, {"patch_size": 4}, {"pyramid": 1}]
+    "fields",
+    [{"patch_size": p} for p in (1, 2, 4)] + [{"pyramid": 1}, GATED.fields],
 )
 def test_smaller_pictures_in_a_common_shape_come_out_as_alone(fields):
     derainer = Derainer(tiny_generator.loaded(**fields))
-    images = [picture(*size) for size in [(12, 20), (16, 8), (9, 13), (24, 24)]]
+    images = [picture(*size) for size in [(12, 20), (16, 8), (9, 13), (20, 24)]]
     together = derainer.run_many(images, shape=(32, 32), attention=True, raw=True)
     for image, (output, maps) in zip(images, together, strict=True):
         alone, alone_maps = derainer.run(image)

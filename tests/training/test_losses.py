@@ -37,6 +37,15 @@ def test_the_psnr_norm_is_the_mean_psnr_up_to_thirty_decibels():
     np.testing.assert_allclose(loss, np.log10(mse).mean(), rtol=1e-4)
 
 
+def test_wet_loss_leaves_out_panes_with_a_drop_that_none_can_see():
+    mask = jnp.zeros((3, 50, 50, 1)).at[1, :3].set(1).at[2, 0, :2].set(1)
+    right = jnp.array([-40.0, 40.0, 0.0])
+    np.testing.assert_allclose(losses.wet_loss(right, mask), 0, atol=1e-6)
+    np.testing.assert_allclose(losses.wet_loss(-right, mask), 80 / 3, rtol=1e-6)
+    # However wrong it is about the third.
+    np.testing.assert_allclose(losses.wet_loss(right.at[2].set(9), mask), 0, atol=1e-6)
+
+
 @pytest.mark.parametrize("kind", ["minimax", "non_saturating"])
 def test_adversarial_losses_fall_as_the_output_fools(kind):
     logits = jnp.array([-40.0, -1.0, 0.0, 1.0, 40.0])
