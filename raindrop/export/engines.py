@@ -16,7 +16,7 @@ import numpy as np
 from raindrop.errors import UserError
 from raindrop.export import network, onnx_file
 from raindrop.restoration import derainer
-from raindrop.restoration.engine import Engine, JaxEngine, without_overview
+from raindrop.restoration.engine import Engine, JaxEngine
 from raindrop.weights import LoadedGenerator
 
 NAMES = ("jax", "onnxruntime", "openvino")
@@ -131,10 +131,6 @@ class OnnxEngine:
         arguments = {"image": x, "attention": np.ascontiguousarray(attention)}
         with _memory_told():
             return self._halves[1](arguments)[0]
-
-    def without_overview(self) -> "OnnxEngine":
-        """See `Engine`."""
-        return OnnxEngine(self.name, without_overview(self._loaded), self._start)
 
 
 def _in_onnxruntime(model: bytes) -> _Session:

@@ -383,17 +383,6 @@ def complete(fields: Fields) -> dict[str, Any]:
     return merged(defaults(fields), fields)
 
 
-def without_overview(fields: Fields, params: Any) -> tuple[dict[str, Any], Any]:
-    """A generator's fields and parameters -> those of the one that judges no pane."""
-    known = complete(fields)
-    if not known.get("autoencoder", {}).get("overview"):
-        return known, params
-    kept = dict(params["autoencoder"])
-    del kept["overview_of_lowest"]
-    known["autoencoder"] = {**known["autoencoder"], "overview": 0}
-    return known, {**params, "autoencoder": kept}
-
-
 def example_size(network: Network) -> int:
     """Side of a small square picture that a network takes."""
     multiple = network.interface.multiple

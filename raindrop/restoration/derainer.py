@@ -1,7 +1,5 @@
 """Pictures in, pictures without drops out: a generator at one size or at several."""
 
-import copy
-import functools
 import os
 from collections.abc import Callable, Sequence
 
@@ -222,7 +220,7 @@ class Derainer(OneSize):
             return picture, maps
         half = _in_range(scales.half(picture))
         quarter = scales.half(half)
-        (clean, more), *_ = self._second.at_own_size(
+        (clean, more), *_ = self.at_own_size(
             [quarter],
             self._shared_shape(quarter.shape[:2]),
             attention=maps is not None,
@@ -241,13 +239,6 @@ class Derainer(OneSize):
             more = scales.twice(share * more, half.shape[:2])
             maps = np.maximum(maps, scales.twice(more, size))
         return picture, maps
-
-    @functools.cached_property
-    def _second(self) -> OneSize:
-        """What sees a result again: what is left of large drops looks nearly dry."""
-        second = copy.copy(self)
-        second._engine = self._engine.without_overview()
-        return second
 
     def _shared_shape(self, size: tiles.Size) -> tiles.Size | None:
         """For pictures of many sizes to share a few compiled programs, if they may."""

@@ -1,6 +1,5 @@
 """What computes a network's calls for a `Derainer`: JAX, or another runtime."""
 
-import dataclasses
 import functools
 import hashlib
 from collections.abc import Callable, Sequence
@@ -56,9 +55,6 @@ class Engine(Protocol):
     def restore(self, x: np.ndarray, attention: np.ndarray) -> np.ndarray:
         """The second half: pictures and one map each, [B, H, W, 1] -> pictures."""
 
-    def without_overview(self) -> "Engine":
-        """One of the same weights, where all counts that the network paints."""
-
 
 class JaxEngine:
     """The network in JAX, compiled for every shape; on all accelerators, or the CPU.
@@ -85,7 +81,6 @@ class JaxEngine:
         mesh = Mesh(np.array(devices), ("batch",))
         self._over_batch = NamedSharding(mesh, PartitionSpec("batch"))
         network = generator.from_fields(loaded.fields)
-        self._loaded, self._devices = loaded, devices
         replicated = NamedSharding(mesh, PartitionSpec())
         self._params = jax.device_put(loaded.params, replicated)
         # Code that is elsewhere may change unseen.
@@ -127,10 +122,6 @@ class JaxEngine:
         placed = self._put(x), self._put(attention)
         return jax.device_get(self._call("restore", *placed))
 
-    def without_overview(self) -> "JaxEngine":
-        """See `Engine`."""
-        return JaxEngine(without_overview(self._loaded), self._devices)
-
     def _call(self, name: str, *arguments: jax.Array | None) -> Any:
         """One of the functions, by an earlier run's program if there is one."""
         function = self._functions[name]
@@ -146,12 +137,6 @@ class JaxEngine:
 
     def _put(self, array: np.ndarray) -> jax.Array:
         return jax.device_put(array, self._over_batch)
-
-
-def without_overview(loaded: LoadedGenerator) -> LoadedGenerator:
-    """Weights whose network does not judge whether a pane is wet at all."""
-    fields, params = generator.without_overview(loaded.fields, loaded.params)
-    return dataclasses.replace(loaded, fields=fields, params=params)
 
 
 @functools.cache
