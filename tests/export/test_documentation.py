@@ -27,7 +27,10 @@ def test_python_without_raindrop(tmp_path):
     onnx_file.write(read_generator(PRETRAINED), tmp_path / "lite.onnx", "float32")
     rows, columns = np.mgrid[:75, :110]
     waves = [np.sin(rows / a) * np.cos(columns / (a + 4)) for a in (7, 11, 17)]
-    wet = np.uint8(127 + 100 * np.stack(waves, -1))
+    wet = 127 + 100 * np.stack(waves, -1)
+    for row, column in np.random.default_rng(0).uniform((0, 0), (75, 110), (40, 2)):
+        wet[np.hypot(rows - row, columns - column) < 3] = 230  # beads, lit
+    wet = np.uint8(wet)
     np.save(tmp_path / "wet.npy", wet)
     subprocess.run([sys.executable, "example.py"], cwd=tmp_path, check=True)
     dry = np.load(tmp_path / "dry.npy").astype(int)
