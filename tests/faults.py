@@ -66,8 +66,10 @@ class Runner:
         """SIGKILL while a checkpoint is being written; whether half of one is left."""
         process = self.start(*arguments)
         while process.poll() is None:
-            if any((workdir / "checkpoints").glob("*tmp*/state/*")):
-                process.kill()
+            # A folder may get its last name while it is being listed.
+            with contextlib.suppress(FileNotFoundError):
+                if any((workdir / "checkpoints").glob("*tmp*/state/*")):
+                    process.kill()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(0.003)
         end(process)
