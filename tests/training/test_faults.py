@@ -57,7 +57,8 @@ def test_stopped_killed_and_locked_out(runner, whole, tmp_path):
     os.kill(first.pid, signal.SIGCONT)
     assert stop(first, "SIGINT") > saved
 
-    assert runner.kill_in_a_save(workdir, *arguments)
+    # A save may be over before the signal comes; the next run goes on to the next one.
+    assert any(runner.kill_in_a_save(workdir, *arguments) for _ in range(3))
     code, stderr = runner.run(*arguments)
     assert code == 0, stderr
     assert not list((workdir / "checkpoints").glob("*tmp*"))
