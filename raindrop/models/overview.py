@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from raindrop.models import layers
 from raindrop.models.layers import Dtype, activation
 
-# Of the probability, before anything was learned: all that is painted counts.
+# A logit, before anything was learned: all that is painted counts.
 _SURE = nn.initializers.constant(4.0)
 
 
