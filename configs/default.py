@@ -123,7 +123,7 @@ def get_config() -> ConfigDict:
     config.loss.attention = 1.0
     config.loss.attention_decay = 0.8
     config.loss.gate = 0.0  # of a generator that has a gate of its own
-    # Of one that judges whether a pane is wet at all; it needs dry panes, too.
+    # Of one with an overview, which judges what counts; it needs dry panes, too.
     config.loss.wet = 0.0
     config.loss.multiscale = (0.6, 0.8, 1.0)
     config.loss.multiscale_norm = "l2"  # l2 | l1 | psnr

@@ -59,7 +59,7 @@ def get_config() -> ConfigDict:
             "dilations": (1, 2, 4, 8, 1),
             "pictures": 2,
             "map_channels": 4,  # one for each pixel of a patch
-            "overview": 32,  # whether there are drops at all
+            "overview": 48,  # what counts, seen from all of the picture
         }
     )
     config.loss.attention = 0.1

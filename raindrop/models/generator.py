@@ -153,7 +153,10 @@ class Generator(nn.Module):
         outputs = self.autoencoder(self._to_network(rainy, self.patch_size), beside)
         wet = None
         if self.autoencoder.overview:
-            outputs, wet = outputs[:-1], outputs[-1]
+            outputs, judged = outputs[:-1], outputs[-1]
+            for axis in (1, 2):
+                judged = jnp.repeat(judged, self.patch_size, axis)
+            wet = judged[:, :height, :width]
         channels = self.autoencoder.pictures * 3 * self.patch_size**2
         gate = None
         if self.gated:
@@ -429,10 +432,10 @@ def verify(network: Network, size: int) -> None:
             f"{name} gives a gate of the shape {output.gate.shape}, not "
             f"{(*image.shape[:3], 1)}"
         )
-    if output.wet is not None and output.wet.shape != image.shape[:1]:
+    if output.wet is not None and output.wet.shape != (*image.shape[:3], 1):
         raise ValueError(
-            f"{name} judges panes by an array of the shape {output.wet.shape}, not "
-            f"{image.shape[:1]}"
+            f"{name} judges what it paints by an array of the shape "
+            f"{output.wet.shape}, not {(*image.shape[:3], 1)}"
         )
     if output.image.shape != image.shape:
         raise ValueError(

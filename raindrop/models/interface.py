@@ -23,7 +23,8 @@ class GeneratorOutput:
     # [B, H, W, 1], how much of what the network painted counts, where it decides that
     # pixel by pixel.
     gate: jax.Array | None = None
-    # [B], logits of there being drops on the pane at all, where it judges that.
+    # [B, H, W, 1], in [0, 1]: how far what it painted is to count, where it judges
+    # that by all of the picture; see `judged`.
     wet: jax.Array | None = None
 
     @property
@@ -43,8 +44,8 @@ class GeneratorOutput:
     def judged(self, rainy: jax.Array) -> "GeneratorOutput":
         """What inference gives: the picture and the gate count as far as `wet` says.
 
-        Training has no use for it: where a wet pane is taken for dry, the network is to
-        go on learning what to paint.
+        Training has no use for it: where a drop is taken for something else, the
+        network is to go on learning what to paint.
 
         Args:
           rainy: what the network was given, [B, H, W, 3].
@@ -54,9 +55,8 @@ class GeneratorOutput:
         """
         if self.wet is None:
             return self
-        share = jax.nn.sigmoid(self.wet)[:, None, None, None]
-        picture = rainy + share * (self.image - rainy)
-        gate = None if self.gate is None else share * self.gate
+        picture = rainy + self.wet * (self.image - rainy)
+        gate = None if self.gate is None else self.wet * self.gate
         scales = (*self.scales[:-1], picture)
         return GeneratorOutput(scales, self.attention, gate)
 

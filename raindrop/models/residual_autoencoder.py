@@ -62,8 +62,8 @@ class ResidualAutoencoder(nn.Module):
 
         Returns:
           The picture at 1/4, 1/2 and full size, smallest first, of `pictures` times C
-          channels each, the last with `map_channels` more. With `overview` its logits,
-          [B], come after them.
+          channels each, the last with `map_channels` more. With `overview` its result,
+          [B, H, W, 1], comes after them.
         """
         act = activation(self.negative_slope)
         shared: dict[str, Any] = {
@@ -92,7 +92,11 @@ class ResidualAutoencoder(nn.Module):
         judged: tuple[jax.Array, ...] = ()
         if self.overview:
             overview = Overview(
-                self.overview, self.negative_slope, name="overview_of_lowest", **shared
+                self.overview,
+                self.reduction,
+                self.negative_slope,
+                name="overview_of_lowest",
+                **shared,
             )
             judged = (overview(x),)
         outputs = []

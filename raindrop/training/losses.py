@@ -10,12 +10,12 @@ from collections.abc import Mapping, Sequence
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import optax
 
 # Of SSIM (Wang et al. 2004), as in scikit-image and in the authors' evaluation.
 _SSIM_WINDOW = 7
 _SSIM_C1, _SSIM_C2 = 0.01**2, 0.03**2
-_WET = 1e-3  # of a pane is covered, so that one can see it
+# Added to a judged picture's squared error: what is closer than 47 dB is close enough.
+_LEAST_JUDGED = 2e-5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,8 +27,8 @@ class Objective:
       attention_decay: theta of L_ATT (0.8; the authors' older scripts have 0.6).
       gate: weight of the squared error of the generator's gate, where it has one of its
         own, against the mask.
-      wet: weight of `wet_loss`, where the generator has an `Overview`. No other part of
-        it learns from that.
+      wet: weight of `judged_loss`, where the generator has an `Overview`. No other part
+        of it learns from that.
       multiscale: lambda of L_M, for 1/4, 1/2 and full size.
       multiscale_norm: 'l2' (the paper's squared error), 'l1' or 'psnr'; see
         `multiscale_loss`.
@@ -84,17 +84,21 @@ def attention_loss(maps: jax.Array, mask: jax.Array, decay: float) -> jax.Array:
     return jnp.sum(decay**exponents * errors)
 
 
-def wet_loss(logits: jax.Array, mask: jax.Array) -> jax.Array:
-    """Binary cross-entropy of a pane being wet; so few drops as none can see count not.
+def judged_loss(
+    wet: jax.Array, rainy: jax.Array, painted: jax.Array, clean: jax.Array
+) -> jax.Array:
+    """-PSNR / 10 of what inference gives, as the loss of the judgement alone.
 
     Args:
-      logits: [B].
-      mask: M, [B, H, W, 1]; a pane is wet where it covers more than a thousandth, and
-        dry where it is 0 everywhere.
+      wet: how far what is painted counts, [B, H, W, 1].
+      rainy: [B, H, W, 3].
+      painted: the generator's picture, [B, H, W, 3]; no gradient goes into it.
+      clean: [B, H, W, 3].
     """
-    share = jnp.mean(mask, axis=(1, 2, 3))
-    known = (share > _WET) | (share == 0)
-    return jnp.mean(known * optax.sigmoid_binary_cross_entropy(logits, share > 0))
+    painted = jnp.clip(jax.lax.stop_gradient(painted), 0, 1)
+    error = rainy + wet * (painted - rainy) - clean
+    mse = jnp.mean(error**2, axis=(1, 2, 3))
+    return jnp.mean(jnp.log10(mse + _LEAST_JUDGED))
 
 
 def multiscale_loss(

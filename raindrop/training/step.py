@@ -121,7 +121,9 @@ def _generator_loss(
         metrics["g_gate"] = jnp.mean((output.gate - mask) ** 2)
         total += objective.gate * metrics["g_gate"]
     if objective.wet > 0 and output.wet is not None:
-        metrics["g_wet"] = losses.wet_loss(output.wet, mask)
+        metrics["g_wet"] = losses.judged_loss(
+            output.wet, batch["rainy"], output.image, clean
+        )
         total += objective.wet * metrics["g_wet"]
     if objective.ssim > 0:
         metrics["g_ssim"] = losses.ssim_loss(output.image, clean)

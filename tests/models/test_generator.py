@@ -144,8 +144,8 @@ def test_residual_blocks_gate_their_picture_pixel_by_pixel(size):
     np.testing.assert_allclose(shut.image, image, atol=1e-6)
 
 
-def test_an_overview_judges_whether_anything_counts():
-    """By its logits the picture is the input or as without it; nothing learns by it."""
+def test_an_overview_judges_what_counts():
+    """By it the picture is the input or as without it; nothing else learns by it."""
     fields = {**RESIDUAL, "autoencoder": {**RESIDUAL["autoencoder"], "overview": 4}}
     net, without = generator.from_fields(fields), generator.from_fields(RESIDUAL)
     image = jax.random.uniform(jax.random.key(1), (2, 24, 32, 3))

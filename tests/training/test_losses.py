@@ -37,13 +37,20 @@ def test_the_psnr_norm_is_the_mean_psnr_up_to_thirty_decibels():
     np.testing.assert_allclose(loss, np.log10(mse).mean(), rtol=1e-4)
 
 
-def test_wet_loss_leaves_out_panes_with_a_drop_that_none_can_see():
-    mask = jnp.zeros((3, 50, 50, 1)).at[1, :3].set(1).at[2, 0, :2].set(1)
-    right = jnp.array([-40.0, 40.0, 0.0])
-    np.testing.assert_allclose(losses.wet_loss(right, mask), 0, atol=1e-6)
-    np.testing.assert_allclose(losses.wet_loss(-right, mask), 80 / 3, rtol=1e-6)
-    # However wrong it is about the third.
-    np.testing.assert_allclose(losses.wet_loss(right.at[2].set(9), mask), 0, atol=1e-6)
+def test_the_judged_loss_teaches_what_to_count_and_nothing_else():
+    """Down where the right thing was painted, up where not; no gradient to painting."""
+    clean = jnp.full((1, 8, 8, 3), 0.5)
+    rainy = clean.at[:, :, :4].add(0.2)  # a drop on the left
+    painted = clean.at[:, :, 4:].add(0.2)  # taken away, and another one painted
+    wet = jnp.full((1, 8, 8, 1), 0.5)
+    by_wet, by_painted = jax.grad(losses.judged_loss, (0, 2))(
+        wet, rainy, painted, clean
+    )
+    assert (by_wet[:, :, :4] < 0).all() and (by_wet[:, :, 4:] > 0).all()
+    assert not by_painted.any()
+    right = jnp.zeros_like(wet).at[:, :, :4].set(1)
+    least = losses.judged_loss(right, rainy, painted, clean)
+    np.testing.assert_allclose(least, np.log10(2e-5), rtol=1e-4)
 
 
 @pytest.mark.parametrize("kind", ["minimax", "non_saturating"])

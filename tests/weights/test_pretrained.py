@@ -47,8 +47,8 @@ def test_rendered_drops_go_and_dry_pictures_stay(derainer):
             contrasts.append(maps[-1][there].mean() - maps[-1][~there].mean())
     assert min(contrasts) > 0.1, contrasts
     psnr, ssim = np.array(gains).T
-    # The cat's soft white chest is taken for a veil: the worst that is known. On a pane
-    # with little water it costs more than the drops.
+    # `base` takes the cat's soft white chest for a veil: the worst that is known. On a
+    # pane with little water it costs more than the drops.
     assert psnr[:3].min() > -7 and psnr[3:].min() > 1 and np.median(psnr) > 3
     assert ssim.min() > -0.04 and ssim.mean() > 0.04
     for clean, least in (
