@@ -10,10 +10,10 @@ channels; an autoencoder of residual blocks works on patches of 2 x 2. It paints
 picture, brings back contrast (its second picture is a gain of the input), and says for
 each pixel how much of that counts: a gate as fine as the smallest bead, which leaves a
 dry pane as it is. The gate has learned where drops are, the recurrence hardly
-(docs/experiments.md). An overview of the whole picture judges whether there are drops
-at all: if not, what looks like one is left alone. No discriminator, and perceptual loss
-in the last phase of the shipped weights alone: their gradients cost more than the
-generator's own, and PSNR does not need them.
+(docs/experiments.md). An overview of the whole picture judges, place by place, whether
+what looks like a drop is one. No discriminator, and perceptual loss in the last phase
+of the shipped weights alone: their gradients cost more than the generator's own, and
+PSNR does not need them.
 
 How the shipped weights came about is told in raindrop/pretrained/README.md.
 """

@@ -74,7 +74,8 @@ class Interface:
       exact_when_padded: whether a picture in a larger array of zeros comes out as it
         does alone if every `nn.Conv` and `nn.ConvTranspose` sees zeros outside of the
         picture. Not so with anything that looks further than its convolutions do:
-        pooling over the whole picture, normalization over positions, attention. Files
+        pooling over the whole picture (but for an `Overview`, which is told where
+        the picture is), normalization over positions, attention. Files
         of many sizes then share a few compiled programs; else each size has its own.
       sees_whole_picture: whether the result at a pixel depends on all of the picture,
         so that tiles do not give what the whole would; said before it is cut.
