@@ -7,7 +7,7 @@ What all of them have in common is in `interface`; whoever uses a generator gets
 import dataclasses
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax
@@ -87,9 +87,15 @@ class Generator(nn.Module):
             tile_factor=1.5 if self.patch_size * self.autoencoder.reduction > 4 else 1,
             # The released networks' own way is to see a picture once.
             frame=720 if self.autoencoder.map_channels else 0,
-            # Without a pyramid it takes faces for drops there.
-            again_at_quarter=self.pyramid,
+            again_at_quarter=self._again_at_quarter,
         )
+
+    @property
+    def _again_at_quarter(self) -> Literal["no", "wet", "result"]:
+        if self.pyramid:
+            return "result"  # it has seen the wet picture's quarter already
+        # Without an overview it takes faces for drops there.
+        return "wet" if self.autoencoder.overview else "no"
 
     def __call__(self, rainy: jax.Array) -> GeneratorOutput:
         """Rainy [B, H, W, 3] -> `GeneratorOutput`.

@@ -6,7 +6,7 @@ export then take it by `config.model.generator.kind`.
 """
 
 import dataclasses
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import flax.struct
 import jax
@@ -84,10 +84,11 @@ class Interface:
         twice as large is cleaned at half its size as well, and so on; the half counts
         where its gate is open, if there is one. With 0 every picture is cleaned at its
         own size alone.
-      again_at_quarter: whether a picture of that size is cleaned a second time, at a
-        quarter of it, for what is left of drops close to the lens: what this changes
-        counts in large regions that the first pass changed as well. Not of videos, nor
-        of pictures with a long side below `frame`.
+      again_at_quarter: what of a picture with a long side above `frame` is cleaned once
+        more, at a quarter of its size, for drops close to the lens: the picture as it
+        came ("wet"), which counts in large regions where the gate is open; or what came
+        out ("result"), which counts in those that were changed already. Not of videos,
+        nor where hardly anything was changed.
     """
 
     multiple: int = 1
@@ -98,7 +99,7 @@ class Interface:
     sees_whole_picture: bool = True
     tile_factor: float = 1.0
     frame: int = 0
-    again_at_quarter: bool = False
+    again_at_quarter: Literal["no", "wet", "result"] = "no"
 
 
 class Network(Protocol):

@@ -15,6 +15,7 @@ from raindrop.weights import PRETRAINED, LoadedGenerator
 
 _SHARED = 128  # sides of the smaller copies are padded to multiples of this
 _OVERSHOOT = 0.25  # of floats beyond [0, 1]
+_OPEN = 0.5  # the gate, where there is a drop
 
 
 class Derainer(OneSize):
@@ -34,7 +35,7 @@ class Derainer(OneSize):
       engine: what computes the network of these weights; JAX by default.
 
     Attributes:
-      again: whether a result is cleaned again at a quarter of its size, as in
+      again: whether a picture is cleaned once more at a quarter of its size, as in
         `Interface.again_at_quarter`.
       fast: whether it is cleaned at one size alone, which is quicker and less clean:
         its own, or of a large picture the half (a quarter, ...) that is not large.
@@ -52,7 +53,7 @@ class Derainer(OneSize):
         super().__init__(loaded, tile, engine)
         self.identity = f"{loaded.source} {loaded.sha256}"
         self.frame = self.interface.frame
-        self.again = self.interface.again_at_quarter
+        self.again = self.interface.again_at_quarter != "no"
         self.fast = False
 
     def run(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -212,22 +213,32 @@ class Derainer(OneSize):
     ) -> Result:
         """A picture and its result -> that, and what a quarter shows of large drops.
 
-        Of large pictures their half, or a half of that, is seen in this way.
+        Pictures as large as those of training have none that training had not. Of
+        `_is_large` ones their half, or a half of that, is seen in this way.
         """
         size = picture.shape[:2]
-        small = max(size) < self.frame
+        small = max(size) <= self.frame
         if not self.again or self.fast or small or self._is_large(picture):
             return picture, maps
         half = _in_range(scales.half(picture))
         quarter = scales.half(half)
+        wet = scales.half(scales.half(wet))
+        of_wet = self.interface.again_at_quarter == "wet"
+        where = scales.changed(wet, quarter, around=0 if of_wet else scales.EDGE)
+        # Where no other large drop is, what looks like one in a small copy is none.
+        if not scales.large_regions(where).any():
+            return picture, maps
         (clean, more), *_ = self.at_own_size(
-            [quarter],
+            [wet if of_wet else quarter],
             self._shared_shape(quarter.shape[:2]),
-            attention=maps is not None,
+            attention=of_wet or maps is not None,
             raw=False,
         )
-        wet = scales.half(scales.half(wet))
-        clean, share = scales.only_large(wet, quarter, clean)
+        if of_wet:
+            assert more is not None, "they were asked for"
+            where = more[-1, ..., 0] > _OPEN
+        share = scales.large_regions(where & scales.changed(quarter, clean))
+        clean = scales.blend(quarter, clean, share)
         if not share.any():
             return picture, maps
         changed = half.copy()

@@ -3,7 +3,7 @@
 A network knows drops as large as it was trained on, in pixels. A photograph of a phone
 has the same drops five times as large. So a large picture is cleaned at its own size
 and at half of it, and so on (`half`, `blend`, `bring_back`). What is left of drops
-close to the lens shows once more at a quarter (`only_large`). Plain arithmetic on
+close to the lens shows once more at a quarter (`large_regions`). Plain arithmetic on
 arrays, by bands of rows, to bound the memory.
 """
 
@@ -18,8 +18,8 @@ _KEPT, _GONE = 0.1, 0.2
 _ROWS = 256  # of a band of the larger picture
 _AROUND = 4  # rows of the smaller one that interpolation looks at beyond a band
 # Of a large region: the side of a square that fits into it, the levels of 255 by which
-# each of its pixels changes at least, and how wide its soft edge is, in pixels.
-_SIDE, _CHANGED, _EDGE = 17, 10, 4
+# each of its pixels changes, and how wide its soft edge is, in pixels.
+_SIDE, _CHANGED, EDGE = 17, 10, 4
 
 
 def half(picture: np.ndarray) -> np.ndarray:
@@ -94,36 +94,38 @@ def blend(before: np.ndarray, after: np.ndarray, share: np.ndarray) -> np.ndarra
     return result
 
 
-def only_large(
-    wet: np.ndarray, before: np.ndarray, after: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Of what a second pass changes, that which goes on with a large drop.
-
-    A face or a cup in a small copy looks like a drop, too: so it counts only where the
-    first pass changed something.
+def changed(before: np.ndarray, after: np.ndarray, around: int = 0) -> np.ndarray:
+    """Where pixels change by more than ten levels of 255, bool [H, W].
 
     Args:
-      wet: [H, W, 3], uint8, uint16 or float in [0, 1].
-      before: the same after a first pass.
-      after: the same after a second one.
+      before: [H, W, 3], uint8, uint16 or float in [0, 1].
+      after: the same, changed.
+      around: pixels by which such regions are made wider.
+    """
+    change = Image.fromarray(_largest_change(before, after))
+    soft = change.filter(ImageFilter.GaussianBlur(1.5))
+    wide = soft.filter(ImageFilter.MaxFilter(2 * around + 1))
+    return np.asarray(wide) > _CHANGED
+
+
+def large_regions(where: np.ndarray) -> np.ndarray:
+    """Of regions in a small copy those of large drops, with soft edges.
+
+    Args:
+      where: bool [H, W].
 
     Returns:
-      `before`, with that change; and how much of the second pass counts, float32
-      [H, W, 1]: 1 in regions that a square of 17 pixels fits into (of pixels that both
-      passes change by more than ten levels of 255), 0 elsewhere, with soft edges.
+      float32 [H, W, 1]: 1 in regions that a square of 17 pixels fits into, 0 elsewhere.
     """
-    wider = ImageFilter.MaxFilter(2 * _EDGE + 1)
-    changed = ImageChops.darker(
-        _is_changed(wet, before).filter(wider), _is_changed(before, after)
-    )
+    regions = Image.fromarray(np.uint8(255) * where)
     # An opening: the middles of squares that fit, then all that lies in one of them.
     square = ImageFilter.BoxBlur(_SIDE // 2)
-    fits = changed.filter(square).point(lambda level: 255 * (level == 255))
+    fits = regions.filter(square).point(lambda level: 255 * (level == 255))
     large = fits.filter(square).point(lambda level: 255 * (level > 0))
-    region = ImageChops.darker(large.filter(wider), changed.filter(wider))
-    share = np.asarray(region.filter(ImageFilter.GaussianBlur(2)), np.float32)
-    share = share[..., None] / 255
-    return blend(before, after, share), share
+    wider = ImageFilter.MaxFilter(2 * EDGE + 1)
+    edged = ImageChops.darker(large.filter(wider), regions.filter(wider))
+    share = np.asarray(edged.filter(ImageFilter.GaussianBlur(2)), np.float32)
+    return share[..., None] / 255
 
 
 def twice(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -138,13 +140,6 @@ def _lost(before: np.ndarray, after: np.ndarray) -> np.ndarray:
     wide = largest.filter(ImageFilter.MaxFilter(3))
     soft = np.asarray(wide.filter(ImageFilter.GaussianBlur(1.5)), np.float32) / 255
     return np.clip((soft - _KEPT) / (_GONE - _KEPT), 0, 1)[..., None]
-
-
-def _is_changed(before: np.ndarray, after: np.ndarray) -> Image.Image:
-    """255 where pixels change by more than a few levels, else 0; "L"."""
-    change = Image.fromarray(_largest_change(before, after))
-    soft = change.filter(ImageFilter.GaussianBlur(1.5))
-    return soft.point(lambda level: 255 * (level > _CHANGED))
 
 
 def _largest_change(before: np.ndarray, after: np.ndarray) -> np.ndarray:

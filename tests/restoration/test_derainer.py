@@ -91,6 +91,7 @@ def test_smaller_pictures_in_a_common_shape_come_out_as_alone(fields):
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
 def test_large_pictures_are_cleaned_at_half_their_size_too(dtype, loaded):
     derainer = Derainer(loaded)
+    derainer.again = False
     image = picture(45, 83)
     image = pixel_values.from_float(pixel_values.to_float(image), dtype)
     expected, maps = derainer.derain(image, attention=True)
@@ -112,30 +113,39 @@ def test_large_pictures_are_cleaned_at_half_their_size_too(dtype, loaded):
     assert derainer.run(image)[0].shape == image.shape
 
 
+@pytest.mark.parametrize("loaded", [LOADED, GATED])
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
-def test_large_drops_are_looked_for_again_at_a_quarter(dtype, monkeypatch):
-    everywhere = {"_SIDE": 1, "_CHANGED": -1}
-    for name, value in everywhere.items():
+def test_large_drops_are_looked_for_again_at_a_quarter(dtype, loaded, monkeypatch):
+    for name, value in {"_SIDE": 1, "_CHANGED": -1}.items():  # everywhere
         monkeypatch.setattr(scales, name, value)
-    derainer = Derainer(LOADED)
+    monkeypatch.setattr("raindrop.restoration.derainer._OPEN", -1)
+    derainer = Derainer(loaded)
+    derainer.again = True  # with LOADED as with a pyramid
     image = pixel_values.from_float(pixel_values.to_float(picture(45, 83)), dtype)
+    derainer.frame = 83  # as in training
     expected, maps = derainer.derain(image, attention=True)
-    derainer.again, derainer.frame = True, 84
-    np.testing.assert_array_equal(derainer.derain(image), expected)  # too small
+    once = expected.copy()
     half = scales.half(expected)
     quarter = scales.half(half)
-    clean, more = derainer.derain(quarter, attention=True)
+    seen = scales.half(scales.half(image)) if loaded is GATED else quarter
+    clean, more = derainer.derain(seen, attention=True)
     after = half.copy()
     scales.bring_back(after, quarter, clean)
     scales.bring_back(expected, half, after)
     more = scales.twice(scales.twice(more, half.shape[:2]), image.shape[:2])
-    derainer.frame = 83
+    derainer.frame = 82
     output, output_maps = derainer.derain(image, attention=True)
     np.testing.assert_allclose(np.float64(output), expected, atol=1e-5)
     np.testing.assert_allclose(output_maps, np.maximum(maps, more), atol=1e-5)
     assert derainer.run(image)[0].shape == image.shape
+    # Not where the first pass found nothing large.
+    monkeypatch.setattr(scales, "_CHANGED", 255)
+    with monkeypatch.context() as once_alone:
+        once_alone.setattr(derainer, "_shared_shape", None)
+        np.testing.assert_array_equal(derainer.derain(image), once)
+    monkeypatch.setattr(scales, "_CHANGED", -1)
     derainer.fast = True
-    assert (derainer.derain(image) != output).any()
+    np.testing.assert_array_equal(derainer.derain(image), once)
 
 
 def test_fast_is_a_flag_of_the_command_line(tmp_path):

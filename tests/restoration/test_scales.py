@@ -69,23 +69,20 @@ def test_blending_takes_a_share(dtype, monkeypatch):
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
-def test_a_second_pass_goes_on_with_large_drops_alone(dtype):
+def test_large_changes_are_told_from_small_ones(dtype):
     def shown(*darker):
         scene = np.full((80, 120, 3), 0.5)
         for rows, columns, by in darker:
             scene[rows, columns] -= by
         return from_float(np.float32(scene), np.dtype(dtype))
 
-    drop, bead, face = (np.s_[10:40, 10:40], np.s_[60:68, 10:18], np.s_[10:40, 80:110])
-    wet = shown((*drop, 0.4), (*bead, 0.4), (*face, 0.2))
-    before = shown((*drop, 0.2), (*bead, 0.2), (*face, 0.2))
-    # The second pass takes the face, which the first one left, for a drop.
-    result, share = scales.only_large(wet, before, shown())
-    assert result.dtype == dtype and share.shape == (80, 120, 1)
-    np.testing.assert_allclose(
-        to_float(result[15:35, 15:35]), to_float(shown()[:20, :20]), atol=1e-3
-    )
-    for rows, columns in (bead, face):
-        np.testing.assert_array_equal(result[rows, columns], before[rows, columns])
-        assert not share[rows, columns].any()
-    assert (share[drop] > 0.5).all()
+    drop, bead, haze = (np.s_[10:40, 10:40], np.s_[60:68, 10:18], np.s_[10:40, 80:110])
+    wet = shown((*drop, 0.4), (*bead, 0.4), (*haze, 0.03))
+    where = scales.changed(wet, shown())
+    assert where[drop].all() and where[bead].all() and not where[haze].any()
+    wider = scales.changed(wet, shown(), around=4)
+    assert wider[6:44, 6:44].all() and not wider[haze].any()
+    share = scales.large_regions(where)
+    assert share.shape == (80, 120, 1) and (share[drop] > 0.5).all()
+    assert (share[15:35, 15:35] == 1).all()
+    assert not share[bead].any() and not share[haze].any()
