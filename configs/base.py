@@ -28,9 +28,6 @@ def get_config() -> ConfigDict:
     autoencoder.decoder_blocks = (1, 1, 2)
     autoencoder.dilations = (1, 2, 4, 8, 4, 2, 1)
     autoencoder.map_channels = 1
-    # One that was tried took sparse drops for none (docs/experiments.md).
-    autoencoder.overview = 0
-    config.loss.wet = 0.0
     config.loss.multiscale = (0.2, 0.3, 1.0)  # of the pyramid
     config.training.precision = "bfloat16"
     return config

@@ -16,6 +16,9 @@ _SSIM_WINDOW = 7
 _SSIM_C1, _SSIM_C2 = 0.01**2, 0.03**2
 # Added to a judged picture's squared error: what is closer than 47 dB is close enough.
 _LEAST_JUDGED = 2e-5
+# How much each place counts beside the picture; its side in pixels; and the squared
+# change by which it counts half.
+_BY_PLACE, _PLACE, _MATTERS = 0.1, 8, 2e-4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,7 +90,10 @@ def attention_loss(maps: jax.Array, mask: jax.Array, decay: float) -> jax.Array:
 def judged_loss(
     wet: jax.Array, rainy: jax.Array, painted: jax.Array, clean: jax.Array
 ) -> jax.Array:
-    """-PSNR / 10 of what inference gives, as the loss of the judgement alone.
+    """What teaches an overview how far it is to count what a generator painted.
+
+    -PSNR / 10 of what inference gives, by which alone `base` would judge a picture as a
+    whole; and for each place, a little, the cross-entropy with what is best there.
 
     Args:
       wet: how far what is painted counts, [B, H, W, 1].
@@ -95,10 +101,20 @@ def judged_loss(
       painted: the generator's picture, [B, H, W, 3]; no gradient goes into it.
       clean: [B, H, W, 3].
     """
-    painted = jnp.clip(jax.lax.stop_gradient(painted), 0, 1)
-    error = rainy + wet * (painted - rainy) - clean
-    mse = jnp.mean(error**2, axis=(1, 2, 3))
-    return jnp.mean(jnp.log10(mse + _LEAST_JUDGED))
+    change = jnp.clip(jax.lax.stop_gradient(painted), 0, 1) - rainy
+    wanted = clean - rainy
+    mse = jnp.mean((wet * change - wanted) ** 2, axis=(1, 2, 3))
+    side = min(_PLACE, *wet.shape[1:3])
+
+    def by_place(x: jax.Array) -> jax.Array:
+        return nn.avg_pool(x.mean(-1, keepdims=True), (side, side), (side, side))
+
+    matters = by_place(change**2)
+    best = jnp.clip(by_place(change * wanted) / jnp.maximum(matters, 1e-9), 0, 1)
+    share = jnp.clip(by_place(wet), 1e-6, 1 - 1e-6)
+    entropy = -best * jnp.log(share) - (1 - best) * jnp.log1p(-share)
+    places = jnp.mean(matters / (matters + _MATTERS) * entropy)
+    return jnp.mean(jnp.log10(mse + _LEAST_JUDGED)) + _BY_PLACE * places
 
 
 def multiscale_loss(

@@ -39,16 +39,16 @@ def test_the_psnr_norm_is_the_mean_psnr_up_to_thirty_decibels():
 
 def test_the_judged_loss_teaches_what_to_count_and_nothing_else():
     """Down where the right thing was painted, up where not; no gradient to painting."""
-    clean = jnp.full((1, 8, 8, 3), 0.5)
-    rainy = clean.at[:, :, :4].add(0.2)  # a drop on the left
-    painted = clean.at[:, :, 4:].add(0.2)  # taken away, and another one painted
-    wet = jnp.full((1, 8, 8, 1), 0.5)
+    clean = jnp.full((1, 16, 16, 3), 0.5)
+    rainy = clean.at[:, :, :8].add(0.2)  # a drop on the left
+    painted = clean.at[:, :, 8:].add(0.2)  # taken away, and another one painted
+    wet = jnp.full((1, 16, 16, 1), 0.5)
     by_wet, by_painted = jax.grad(losses.judged_loss, (0, 2))(
         wet, rainy, painted, clean
     )
-    assert (by_wet[:, :, :4] < 0).all() and (by_wet[:, :, 4:] > 0).all()
+    assert (by_wet[:, :, :8] < 0).all() and (by_wet[:, :, 8:] > 0).all()
     assert not by_painted.any()
-    right = jnp.zeros_like(wet).at[:, :, :4].set(1)
+    right = jnp.zeros_like(wet).at[:, :, :8].set(1)
     least = losses.judged_loss(right, rainy, painted, clean)
     np.testing.assert_allclose(least, np.log10(2e-5), rtol=1e-4)
 
