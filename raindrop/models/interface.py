@@ -88,7 +88,7 @@ class Interface:
         more, at a quarter of its size, for drops close to the lens: the picture as it
         came ("wet"), which counts in large regions where the gate is open; or what came
         out ("result"), which counts in those that were changed already. Not of videos,
-        nor where hardly anything was changed.
+        nor where no large region was changed.
     """
 
     multiple: int = 1

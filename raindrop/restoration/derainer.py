@@ -213,8 +213,8 @@ class Derainer(OneSize):
     ) -> Result:
         """A picture and its result -> that, and what a quarter shows of large drops.
 
-        Pictures as large as those of training have none that training had not. Of
-        `_is_large` ones their half, or a half of that, is seen in this way.
+        Not of pictures of the size of those in training, or smaller. Of `_is_large`
+        ones their half, or a half of that, is seen in this way.
         """
         size = picture.shape[:2]
         small = max(size) <= self.frame
