@@ -24,6 +24,7 @@ import optax
 
 from raindrop.compilation_cache import compile_ahead
 from raindrop.models import generator, vgg
+from raindrop.models.attentive_generator import Generator
 from raindrop.models.discriminator import Discriminator
 from raindrop.training.losses import Objective
 from raindrop.training.state import create, make_optimizer
@@ -40,7 +41,7 @@ def _pictures(batch: int, height: int, width: int) -> dict[str, np.ndarray]:
     }
 
 
-def _generator(attention: dict[str, Any], **computation: Any) -> generator.Generator:
+def _generator(attention: dict[str, Any], **computation: Any) -> Generator:
     autoencoder = {"dilations": (2, 4, 8, 16)}
     fields = {"attention": attention, "autoencoder": autoencoder}
     return generator.from_fields(fields, **computation)

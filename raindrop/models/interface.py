@@ -68,7 +68,8 @@ class Interface:
     Attributes:
       multiple: height and width that it takes are multiples of this.
       num_maps: attention maps that it gives. Where there are any, it also has the
-        methods `attend` and `restore`, its two halves; see `generator.Generator`.
+        methods `attend` and `restore`, its two halves; see
+        `attentive_generator.Generator`.
       gated: whether it gives `GeneratorOutput.gate`: its finest map, after the others.
       num_scales: pictures that it gives.
       exact_when_padded: whether a picture in a larger array of zeros comes out as it

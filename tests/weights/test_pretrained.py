@@ -52,7 +52,7 @@ def test_rendered_drops_go_and_dry_pictures_stay(derainer):
     assert psnr[:3].min() > -7 and psnr[3:].min() > 1 and np.median(psnr) > 3
     assert ssim.min() > -0.04 and ssim.mean() > 0.04
     for clean, least in (
-        (data.chelsea(), 22 if "base" in derainer.source else 45),
+        (data.chelsea(), 28 if "base" in derainer.source else 45),
         (data.coffee(), 45),
         (data.astronaut(), 46),
         (data.rocket(), 55),
